@@ -1,0 +1,305 @@
+"""What actors say to each other: questions (asked, answered), news (posted), and the snapshots they publish.
+
+Who may send what to whom: design § 2. Amounts Decimal, times ms since 1970 UTC.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Literal
+
+from msgspec import Struct
+
+from actors.domain.instrument import Market
+from actors.domain.orders import Side
+from actors.domain.trading import Pause, Phase, TradingConfig, WaitingFor, Wanted
+from actors.rows import FillRow, OrderRow, PairRow, PauseRow, Row, UserRow
+
+# -- to the store (asked; the mailbox of kind "rows")
+
+
+class Write(Struct, frozen=True):
+    """→ None once durable; refused with StoreRefused if these rows can never be written."""
+
+    rows: tuple[Row, ...]
+
+
+class LoadUsers(Struct, frozen=True):
+    """→ tuple[UserRecord, ...], removed users left out, by name."""
+
+
+class LoadTrader(Struct, frozen=True):
+    """→ TraderRecord: all that a new incarnation needs. day: "2026-11-20"."""
+
+    user: str
+    day: str
+
+
+class LoadTokens(Struct, frozen=True):
+    """→ (tuple[TokenRow, ...], tuple[InstrumentRow, ...])."""
+
+
+class ListOrders(Struct, frozen=True, kw_only=True):
+    """→ (total, tuple[OrderRow, ...]) newest first. since/until bound created_at; page counts from 1."""
+
+    user: str
+    status: str | None = None
+    since_ms: int | None = None
+    until_ms: int | None = None
+    page: int = 1
+    limit: int = 50
+
+
+class ListPairs(Struct, frozen=True, kw_only=True):
+    """→ (total, tuple[PairRow, ...]) newest first. since/until bound intent_at."""
+
+    user: str
+    status: str | None = None
+    since_ms: int | None = None
+    until_ms: int | None = None
+    page: int = 1
+    limit: int = 50
+
+
+class DayTotals(Struct, frozen=True):
+    """→ DayRecord of one user's UTC day, from fills and closed pairs."""
+
+    user: str
+    day: str
+
+
+class UserRecord(Struct, frozen=True, kw_only=True):
+    user: UserRow
+    config: TradingConfig | None
+    revision: int  # 0: no configuration yet
+    credentials: Literal["none", "valid", "invalid"]
+    ciphertext: bytes | None
+    pauses: tuple[PauseRow, ...]  # in force
+
+
+class DayRecord(Struct, frozen=True, kw_only=True):
+    """volume: nominal BUY quote; counted_volume: × mul_point. wear: of closed pairs. pairs: closed pairs of the day.
+
+    fees: (asset, amount). last_number: the highest pair number of the day, 0 if none.
+    """
+
+    day: str
+    volume: Decimal
+    counted_volume: Decimal
+    pairs: int
+    wear: Decimal
+    fees: tuple[tuple[str, Decimal], ...]
+    last_number: int
+    done_at: int | None
+
+
+class TraderRecord(Struct, frozen=True, kw_only=True):
+    """open_pairs: not closed, oldest first, with all their orders and fills."""
+
+    record: UserRecord
+    day: DayRecord
+    open_pairs: tuple[PairRow, ...]
+    orders: tuple[OrderRow, ...]
+    fills: tuple[FillRow, ...]
+    last_durable_ms: int | None  # newest state change of the user
+
+
+# -- to a trader (asked)
+
+
+class StartTrading(Struct, frozen=True):
+    """→ TraderSnapshot. Refused (PAUSED) while a pause is in force."""
+
+    who: str
+
+
+class PauseTrading(Struct, frozen=True):
+    """→ TraderSnapshot, adds OPERATOR."""
+
+    who: str
+    detail: str = ""
+
+
+class ResumeTrading(Struct, frozen=True):
+    """→ TraderSnapshot, removes all pauses whose cause is gone, else refused naming the rest."""
+
+    who: str
+
+
+class StopTrading(Struct, frozen=True):
+    """→ TraderSnapshot. now: cancel and unwind at once."""
+
+    who: str
+    now: bool = False
+
+
+class CancelPair(Struct, frozen=True):
+    """→ TraderSnapshot; refused PAIR_UNKNOWN unless it is the live pair."""
+
+    pair_id: str
+    who: str
+
+
+class Configure(Struct, frozen=True):
+    """→ TraderSnapshot. The configuration is durable already; it takes effect with the next pair."""
+
+    config: TradingConfig
+    revision: int
+    who: str
+
+
+class SessionRenewed(Struct, frozen=True):
+    """News: the user's credentials were replaced."""
+
+
+# -- to a feed
+
+
+class OwnOrder(Struct, frozen=True):
+    """One own order as the self-trade guard sees it; a held pending leg and an unwinding sale included."""
+
+    side: Side
+    price: Decimal
+
+
+class Permit(Struct, frozen=True):
+    """May `user` place these orders of `pair_id`? → Granted or Blocked. Granted orders count until Over.
+
+    Only opposite orders of other users that would cross block. Asking again for a pair replaces what it had noted.
+    """
+
+    user: str
+    pair_id: str
+    orders: tuple[OwnOrder, ...]
+
+
+class Granted(Struct, frozen=True):
+    pass
+
+
+class Blocked(Struct, frozen=True):
+    """by: the user whose order stands in the way, with its pair and price."""
+
+    by: str
+    pair_id: str
+    price: Decimal
+
+
+class Over(Struct, frozen=True):
+    """News: no order of this pair can rest at the exchange any more."""
+
+    user: str
+    pair_id: str
+
+
+# -- to the token catalogue
+
+
+class Resolve(Struct, frozen=True):
+    """Short name or alphaId → Market. Refused with TokenError: unknown, ambiguous, delisted, offline, not sellable."""
+
+    token: str
+
+
+class ListTokens(Struct, frozen=True):
+    """→ tuple[Market, ...] of the tokens in use or asked for so far."""
+
+
+class RefreshTokens(Struct, frozen=True):
+    """→ None, after token list and exchange info were read anew. Also news after a filter refusal."""
+
+
+# -- to the keeper
+
+
+class KeepKey(Struct, frozen=True):
+    """News: this user needs a listen key from now on."""
+
+    user: str
+
+
+class DropKey(Struct, frozen=True):
+    user: str
+
+
+class KeyRefused(Struct, frozen=True):
+    """News from a trader: its key no longer opens the stream; get another."""
+
+    user: str
+    key: str
+
+
+# -- published in Latest cells
+
+
+class ListenKey(Struct, frozen=True, kw_only=True):
+    """key None: none could be had; trouble says why. A secret: never logged."""
+
+    key: str | None
+    since_ms: int  # this key since
+    renewed_ms: int
+    trouble: str | None = None
+
+    def __repr__(self) -> str:
+        return f"ListenKey(since_ms={self.since_ms}, renewed_ms={self.renewed_ms}, trouble={self.trouble!r})"
+
+
+class Waiting(Struct, frozen=True, kw_only=True):
+    wait: WaitingFor
+    since_ms: int
+    detail: str = ""
+
+
+class PairGlance(Struct, frozen=True, kw_only=True):
+    pair_id: str
+    buy_price: Decimal
+    sell_price: Decimal
+    quantity: Decimal
+    filled: Decimal  # of the working leg
+    sold: Decimal
+    intent_ms: int
+
+
+class Progress(Struct, frozen=True, kw_only=True):
+    """target: USDT (2^points with target_points, then percent and pairs_to_go count counted_volume)."""
+
+    day: str
+    volume: Decimal
+    counted_volume: Decimal
+    target: Decimal
+    target_points: int | None
+    percent: Decimal
+    pairs: int
+    pairs_to_go: int
+    wear: Decimal
+    fees: tuple[tuple[str, Decimal], ...] = ()
+
+
+class TraderSnapshot(Struct, frozen=True, kw_only=True):
+    """What anybody may know of a trader without asking it; replaced whole after each step that changed it."""
+
+    user: str
+    token: str | None
+    wanted: Wanted
+    phase: Phase
+    waiting: Waiting | None
+    pauses: tuple[Pause, ...]
+    since_ms: int  # in this phase
+    pair: PairGlance | None
+    progress: Progress | None
+    own_orders: tuple[OwnOrder, ...] = ()  # for a restarted feed's register
+    symbol: str | None = None
+    decision: str = ""  # the last decision in words, with its inputs
+    last_fill: FillRow | None = None
+    stream_connected: bool = False
+    incarnation_ms: int = 0
+
+
+class FeedSnapshot(Struct, frozen=True, kw_only=True):
+    """What anybody may know of a feed."""
+
+    market: Market
+    connected: bool
+    connected_since_ms: int | None
+    trades_seen: int
+    register: tuple[tuple[str, str, Side, Decimal], ...]  # user, pair id, side, price
