@@ -99,8 +99,10 @@ class TraderRecord(Struct, frozen=True, kw_only=True):
     record: UserRecord
     day: DayRecord
     open_pairs: tuple[PairRow, ...]
-    orders: tuple[OrderRow, ...]
-    fills: tuple[FillRow, ...]
+    recent_pairs: tuple[PairRow, ...] = ()  # closed within the last hour before `now`, oldest first, at most 50
+    orders: tuple[OrderRow, ...]  # of open_pairs and recent_pairs
+    fills: tuple[FillRow, ...]  # of open_pairs and recent_pairs
+    own_orders: tuple[tuple[str, str, str], ...] = ()  # (symbol, order id, pair id), created in the last 48 h
     last_durable_ms: int | None  # newest state change of the user
 
 
@@ -273,6 +275,7 @@ class Progress(Struct, frozen=True, kw_only=True):
     pairs_to_go: int
     wear: Decimal
     fees: tuple[tuple[str, Decimal], ...] = ()
+    closed_volume: Decimal | None = None  # BUY quote of the closed pairs: what their wear is set against
 
 
 class TraderSnapshot(Struct, frozen=True, kw_only=True):

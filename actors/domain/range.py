@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections import deque
 from decimal import Decimal
 
-from actors.domain.money import EXACT, ZERO, notional, ratio_up
+from actors.domain.money import EXACT, ZERO, cut, notional, ratio_up
 from actors.domain.quotes import Trade
 from actors.rows import PriceRow
 
 RANGE_SPAN_MS = 60_000  # volatility is judged over the trades of the last 60 s (FR-020)
 RANGE_PLACES = 10  # decimals of a fraction, so 8 of a percentage: finer than any threshold somebody sets
 BAR_MS = 1000
+QUOTE_PLACES = 8  # the exchange cuts the quote amount of a fill there (wire § 12.3)
 
 
 class RangeWindow:
@@ -94,7 +95,7 @@ class BarBuilder:
         its own bar may be sealed already.
         """
         second = trade.time_ms - trade.time_ms % BAR_MS
-        quote = notional(trade.price, trade.quantity)
+        quote = cut(notional(trade.price, trade.quantity), QUOTE_PLACES)
         bar = self._bar
         if bar is not None and second <= bar.second:
             self._bar = PriceRow(

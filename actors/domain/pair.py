@@ -1,0 +1,204 @@
+"""One OTO pair: what was planned, its two legs, the sales that unwind it; and its accounts.
+
+Wear (requirements, "The OTO cycle") = BUY quote - (SELL quote - quote commission) over the closed quantity. Base
+commission is in it because it was not sold; dust that no order can sell counts as lost at the average buy price;
+leftovers that an order could still sell are inventory, not yet wear. Fees in a third asset stand apart.
+Parts (contract § 5) add up to the last digit: slippage is what the others leave.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import ROUND_HALF_EVEN, Decimal
+from typing import Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from actors.domain.instrument import Instrument
+from actors.domain.legs import ZERO, Fill, Leg
+from actors.domain.trading import TradingConfig
+
+ATOM = Decimal("1e-18")
+"""What the database keeps: DECIMAL(38,18). Quotients are rounded to it once, here."""
+
+SaleState = Literal["intent", "air", "unresolved", "open", "cancelling", "over", "absent", "refused"]
+
+
+class Rules(Struct, frozen=True, kw_only=True):
+    """How a pair is led: the user's configuration at its start and the daemon's patience. Times in ms."""
+
+    config: TradingConfig
+    instrument: Instrument
+    buyer_fee: Decimal = Decimal("0.0001")
+    settle_ms: int = 20_000
+    looks: int = 4
+    poll_ms: int = 15_000
+    credit_lag_ms: int = 10_000
+
+    @property
+    def timeout_ms(self) -> int:
+        return int(self.config.timeout_seconds * 1000)
+
+    @property
+    def look_gap_ms(self) -> int:
+        """Looks are spread so that the last of them is not before settle_ms."""
+        return max(1, -(-self.settle_ms // max(1, self.looks - 1)))
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """What the exchange is asked for: prices on the tick, quantity on the step. intent_ms: wall time of deciding."""
+
+    pair_id: str  # "alice-2026-11-20-7": a function of (user, day, number)
+    symbol: str
+    day: str
+    number: int
+    reference: Decimal
+    buy_price: Decimal
+    sell_price: Decimal
+    quantity: Decimal
+    intent_ms: int
+    bid: Decimal | None = None
+    ask: Decimal | None = None
+
+
+class Sale(Struct, frozen=True, kw_only=True):
+    """One plain SELL that unwinds; placed by the same protocol of intent and proof as the pair itself."""
+
+    number: int
+    intent_ms: int
+    state: SaleState
+    leg: Leg
+
+
+class Pair(Struct, frozen=True, kw_only=True):
+    """A pair as far as it is known. cancel_cause: a cancel was decided, and why."""
+
+    plan: Plan
+    rules: Rules
+    working: Leg
+    pending: Leg
+    sales: tuple[Sale, ...] = ()
+    placed_ms: int | None = None
+    closed_ms: int | None = None
+    cancel_cause: str | None = None
+
+    def legs(self) -> Iterator[Leg]:
+        yield self.working
+        yield self.pending
+        for sale in self.sales:
+            yield sale.leg
+
+    def leg_of(self, order_id: str) -> Leg | None:
+        return next((leg for leg in self.legs() if leg.order_id == order_id), None)
+
+    def with_leg(self, leg: Leg) -> Pair:
+        """The pair with the leg of the same order (or of the same name, before it had an order id) replaced."""
+        if leg.name == "working":
+            return replace(self, working=leg)
+        if leg.name == "pending":
+            return replace(self, pending=leg)
+        assert leg.order_id is not None, leg
+        return replace(
+            self,
+            sales=tuple(replace(s, leg=leg) if s.leg.order_id == leg.order_id else s for s in self.sales),
+        )
+
+
+def new_pair(plan: Plan, rules: Rules) -> Pair:
+    return Pair(
+        plan=plan,
+        rules=rules,
+        working=Leg(name="working", side="BUY", price=plan.buy_price, quantity=plan.quantity),
+        pending=Leg(name="pending", side="SELL", price=plan.sell_price, quantity=ZERO),
+    )
+
+
+class Accounts(Struct, frozen=True, kw_only=True):
+    """Sums over the booked fills of a pair; base in the base asset, quote in the quote asset."""
+
+    bought: Decimal
+    buy_quote: Decimal
+    base_commission: Decimal
+    sold: Decimal
+    sell_quote: Decimal
+    quote_commission: Decimal
+    other_fees: tuple[tuple[str, Decimal], ...]
+
+    @property
+    def leftover(self) -> Decimal:
+        """Base that the pair bought and neither paid as commission nor sold: never the user's other holdings."""
+        return self.bought - self.base_commission - self.sold
+
+    @property
+    def average_buy(self) -> Decimal:
+        return (self.buy_quote / self.bought).quantize(ATOM, ROUND_HALF_EVEN) if self.bought else ZERO
+
+
+class Wear(Struct, frozen=True, kw_only=True):
+    """Cost of a pair in the quote asset, and its parts, which add up to it exactly."""
+
+    total: Decimal
+    bps: Decimal  # of the BUY quote
+    fee: Decimal
+    spread: Decimal
+    slippage: Decimal
+    unwind: Decimal
+    dust: Decimal
+    dust_quantity: Decimal
+
+
+def accounts(pair: Pair) -> Accounts:
+    sums = {"BUY": [ZERO, ZERO], "SELL": [ZERO, ZERO]}
+    fees: dict[str, Decimal] = {}
+    for leg in pair.legs():
+        for fill in leg.fills:
+            execution = fill.execution
+            sums[leg.side][0] += execution.quantity
+            sums[leg.side][1] += execution.quote
+            fees[execution.commission_asset] = fees.get(execution.commission_asset, ZERO) + execution.commission
+    instrument = pair.rules.instrument
+    base, quote = instrument.base_asset, instrument.quote_asset
+    return Accounts(
+        bought=sums["BUY"][0],
+        buy_quote=sums["BUY"][1],
+        base_commission=fees.pop(base, ZERO),
+        sold=sums["SELL"][0],
+        sell_quote=sums["SELL"][1],
+        quote_commission=fees.pop(quote, ZERO),
+        other_fees=tuple(sorted(fees.items())),
+    )
+
+
+def wear(pair: Pair, sellable: Decimal = ZERO) -> Wear:
+    """The cost of the pair as booked so far. sellable: leftover that an order could still sell, not yet lost."""
+    sums = accounts(pair)
+    average = sums.average_buy
+    dust = sums.leftover - sellable
+    total = _atom(sums.buy_quote - sellable * average - (sums.sell_quote - sums.quote_commission))
+    fee = _atom(sums.base_commission * average + sums.quote_commission)
+    lost = _atom(dust * average)
+    unwound = _atom(sum((_unwind_loss(pair, fill) for sale in pair.sales for fill in sale.leg.fills), ZERO))
+    gap = ZERO
+    if pair.plan.ask is not None and pair.plan.bid is not None:
+        gap = pair.plan.ask - pair.plan.bid
+    spread = _atom(sums.sold * gap)
+    bps = (total * 10_000 / sums.buy_quote).quantize(Decimal("1e-6")) if sums.buy_quote else ZERO
+    return Wear(
+        total=total,
+        bps=bps,
+        fee=fee,
+        spread=spread,
+        slippage=total - fee - lost - unwound - spread,
+        unwind=unwound,
+        dust=lost,
+        dust_quantity=dust,
+    )
+
+
+def _unwind_loss(pair: Pair, fill: Fill) -> Decimal:
+    return fill.execution.quantity * (pair.plan.sell_price - fill.execution.price)
+
+
+def _atom(amount: Decimal) -> Decimal:
+    return amount.quantize(ATOM, ROUND_HALF_EVEN)

@@ -1,0 +1,103 @@
+"""What became of a request without an answer: adopted, or proven absent. There is no third way out (design § 4).
+
+A look is open orders and history back to before the intent, complete, two equal passes; a failed or short read is no
+look. One look proves nothing: an accepted order may be missing from both lists for seconds (read-after-write lag, F28).
+Absence is proven by `looks` looks without a match that all began after the doubt, the last one at least settle_ms
+later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from actors.domain.orders import OrderReport, OrderView, Side
+
+CREATED_BEFORE_MS = 2_000
+"""An order of ours may carry an exchange time this much before our intent: the two clocks differ. A bigger difference
+pauses the user (CLOCK_SKEW) before anything is placed."""
+
+
+class Instant(Struct, frozen=True):
+    """One moment: wall_ms for dates and the exchange's times, mono_ms (trio's clock) for intervals."""
+
+    wall_ms: int
+    mono_ms: int
+
+
+class Look(Struct, frozen=True, kw_only=True):
+    """One complete look at the account. orders: open orders and history merged; ours and unattributed ones only.
+
+    baseline: the order stream was not connected all the time, so it need not have told what this look shows.
+    """
+
+    started: Instant
+    since_ms: int
+    orders: tuple[OrderView, ...]
+    baseline: bool = False
+
+
+class Absence(Struct, frozen=True, kw_only=True):
+    """The proof so far. doubt_ms: mono time since when there is doubt."""
+
+    doubt_ms: int
+    clean: int = 0
+    last_ms: int | None = None
+
+
+def with_clean_look(absence: Absence, look: Look) -> Absence:
+    """Counts a look that showed nothing. One that began before the doubt does not count."""
+    if look.started.mono_ms < absence.doubt_ms:
+        return absence
+    return replace(absence, clean=absence.clean + 1, last_ms=look.started.mono_ms)
+
+
+def proven(absence: Absence, *, looks: int, settle_ms: int) -> bool:
+    if absence.last_ms is None:
+        return False
+    return absence.clean >= looks and absence.last_ms >= absence.doubt_ms + settle_ms
+
+
+class Wanted(Struct, frozen=True, kw_only=True):
+    """What a request of ours would look like at the exchange. oto: the working leg of a list, else a plain order."""
+
+    symbol: str
+    side: Side
+    price: Decimal
+    quantity: Decimal
+    intent_ms: int
+    oto: bool
+
+
+def matches_view(wanted: Wanted, view: OrderView) -> bool:
+    """Whether a row of REST may be the order we asked for. Rows may lack the list's words (wire § 4.1)."""
+    if view.position == "pending" or (not wanted.oto and view.list_id is not None):
+        return False
+    return _same(wanted, view.symbol, view.side, view.price, view.quantity) and (
+        view.created_ms is None or view.created_ms >= wanted.intent_ms - CREATED_BEFORE_MS
+    )
+
+
+def matches_report(wanted: Wanted, report: OrderReport) -> bool:
+    if (report.position == "working") != wanted.oto:
+        return False
+    if not wanted.oto and report.list_id is not None:
+        return False
+    return (
+        _same(wanted, report.symbol, report.side, report.price, report.quantity)
+        and report.created_ms >= wanted.intent_ms - CREATED_BEFORE_MS
+    )
+
+
+def candidates(wanted: Wanted, reports: Iterable[OrderReport], views: Iterable[OrderView]) -> tuple[str, ...]:
+    """Ids of the orders that may be the one we asked for, ascending; more than one must never be guessed between."""
+    ids = {report.order_id for report in reports if matches_report(wanted, report)}
+    ids |= {view.order_id for view in views if matches_view(wanted, view)}
+    return tuple(sorted(ids, key=lambda order_id: (len(order_id), order_id)))
+
+
+def _same(wanted: Wanted, symbol: str, side: Side, price: Decimal, quantity: Decimal) -> bool:
+    return (symbol, side, price, quantity) == (wanted.symbol, wanted.side, wanted.price, wanted.quantity)
