@@ -4,11 +4,17 @@ OtodError
 ├── ConfigError            a document or option is wrong                      BAD_ARGUMENT
 │   └── TokenError         a token is unknown, ambiguous or not tradable      TOKEN_UNKNOWN | TOKEN_AMBIGUOUS
 ├── Refusal                a command cannot be done now                       the code it carries
+├── Unusable               a socket, port or directory is busy or not writable (exit 1)
 ├── AskFailed              an asked actor gave no answer
 │   ├── ActorCrashed       it died with the question in hand                  INTERNAL
 │   └── AskTimeout         it did not answer within the deadline              TIMEOUT
 ├── MailboxFull            a reader was too slow; its incarnation ends
 ├── ChildExhausted         a child used up its restart budget
+├── NotNeeded              raised by an actor before it is ready: nothing to do, do not start me
+├── StartFailed            a child could not be started, so what was started before it is stopped again
+├── NotReady               a child did not call started() in time
+├── NoProgress             a child showed no sign of life in time
+├── InjectedCrash          somebody asked for this crash (chaos, tests)
 ├── IllegalEvent           we sent a machine something at the wrong moment: a bug of ours
 ├── ExchangeError          a request to the exchange did not succeed
 │   ├── NotSent            certainly nothing left this machine
@@ -19,6 +25,7 @@ OtodError
 ├── ProtocolChanged        a message no longer has the known shape
 └── StoreError             records cannot be read or written                  STORE_UNAVAILABLE
     ├── StoreRefused       this row is wrong; others are not affected
+    ├── StoreLost          the open database gave up; only opening it again helps
     └── IntegrityError     key, store or identity is wrong: a restart does not help (exit 78)
 
 The text reads `what [where] -> do`; `where` names key, value, file or order id.
@@ -78,6 +85,10 @@ class Refusal(OtodError):
         self.code = code
 
 
+class Unusable(OtodError):
+    code = "REFUSED"
+
+
 class AskFailed(OtodError):
     pass
 
@@ -95,6 +106,26 @@ class MailboxFull(OtodError):
 
 
 class ChildExhausted(OtodError):
+    pass
+
+
+class NotNeeded(OtodError):
+    pass
+
+
+class StartFailed(OtodError):
+    pass
+
+
+class NotReady(OtodError):
+    pass
+
+
+class NoProgress(OtodError):
+    pass
+
+
+class InjectedCrash(OtodError):
     pass
 
 
@@ -149,6 +180,10 @@ class StoreError(OtodError):
 
 class StoreRefused(StoreError):
     code = "REFUSED"
+
+
+class StoreLost(StoreError):
+    pass
 
 
 class IntegrityError(StoreError):

@@ -232,8 +232,15 @@ class Asked(Struct, frozen=True):
     reply: Reply[Any]
 
 
+class Stop(Struct, frozen=True):
+    """The supervisor's request, taken after everything posted before it: finish what you hold and return.
+
+    Only a child whose spec gives it time (stop_s_max > 0) gets it; after stop_s_max it is cancelled.
+    """
+
+
 class Inbox(Protocol):
-    """The reader's side of a mailbox. Yields news as they were posted and questions as `Asked`."""
+    """The reader's side of a mailbox. Yields news as they were posted, questions as `Asked`, at last perhaps `Stop`."""
 
     async def take(self) -> Any:
         """Raises MailboxFull when it overflowed: let it end the incarnation."""
@@ -241,6 +248,10 @@ class Inbox(Protocol):
 
     def finish(self) -> None:
         """The message(s) taken since the last finish are done with; until then they are in hand."""
+        ...
+
+    def beat(self) -> None:
+        """A sign of life, for a reader that is busy for long without taking or finishing anything."""
         ...
 
 
