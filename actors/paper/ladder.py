@@ -10,7 +10,7 @@ gives way moves first: an onlooker sees one change per side, never a hole, and t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from decimal import Decimal
 from typing import TypeAlias
 
@@ -59,31 +59,44 @@ class Ladder:
         if old is not None:
             venue.cancel(self.symbol, old, now_ms)
 
-    def drop(self, venue: Venue, side: Side, level: int, now_ms: int) -> None:
-        """Takes one level out of the book."""
-        old = self._ids[side][level]
-        self._ids[side][level] = None
-        self._ticks[side][level] = EMPTY
-        if old is not None:
-            venue.cancel(self.symbol, old, now_ms)
-
     def requote(
-        self, venue: Venue, touch: Mapping[Side, Level], outer: Outer, now_ms: int, *, refresh: int | None = None
+        self,
+        venue: Venue,
+        touch: Mapping[Side, Level],
+        outer: Outer,
+        now_ms: int,
+        *,
+        refresh: int | None = None,
+        keep: Collection[Side] = (),
     ) -> None:
         """Moves the touch, and whatever of the outer levels that leaves empty, crossed or inside it.
 
         touch: level 0 of both sides, the SELL price above the BUY price. outer: called with (side, level) for each
-        outer level that is placed anew. refresh: one outer level that is placed anew in any case.
+        outer level that is placed anew. refresh: one outer level that is placed anew in any case. keep: sides whose
+        touch stays where it is, with its place in the queue.
         """
         bid, ask = touch["BUY"][0], touch["SELL"][0]
         assert bid < ask, (self.symbol, touch)
         rising = bid + ask >= self._ticks["BUY"][0] + self._ticks["SELL"][0]
         order: tuple[Side, Side] = ("SELL", "BUY") if rising else ("BUY", "SELL")
         for side in order:
-            self.put(venue, side, 0, touch[side], now_ms)
             best = touch[side][0]
+            if side in keep:
+                assert self._ticks[side][0] == best, (self.symbol, side, best)
+            else:
+                self.put(venue, side, 0, touch[side], now_ms)
             for level in range(1, len(self._ticks[side])):
                 ticks = self._ticks[side][level]
                 misplaced = ticks == EMPTY or (ticks >= best if side == "BUY" else ticks <= best)
                 if misplaced or level == refresh:
                     self.put(venue, side, level, outer(side, level), now_ms)
+
+    def withdraw(self, venue: Venue, side: Side, limit_ticks: int, now_ms: int) -> None:
+        """Takes away what stands at the limit or better: bids from it upwards, asks from it downwards."""
+        for level, ticks in enumerate(self._ticks[side]):
+            if ticks != EMPTY and (ticks >= limit_ticks if side == "BUY" else ticks <= limit_ticks):
+                self._ticks[side][level] = EMPTY
+                order_id = self._ids[side][level]
+                self._ids[side][level] = None
+                if order_id is not None:
+                    venue.cancel(self.symbol, order_id, now_ms)

@@ -1,6 +1,6 @@
 """A seeded market: external orders that look like those of a busy Alpha token, as a function of market time alone.
 
-Same seed, same start, same listings: the same intentions (when, which side, what price, how much), whatever the users
+Same seed, start and symbols: the same intentions (when, which side, what price, how much), whatever the users
 of the exchange do; what becomes of them depends on the book they meet. No draw ever looks at the venue.
 
 How a symbol moves. Its log price is anchor + wander + rush. `wander` is a mean-reverting walk whose volatility itself
@@ -86,7 +86,7 @@ WAIT_MOST = 8.0  # mean gaps between bursts: 6 s by default, so that an onlooker
 SLIP = 12 * BP  # a taker's limit beyond the touch that it saw
 
 
-class Listing(Struct, frozen=True, kw_only=True):
+class Traded(Struct, frozen=True, kw_only=True):
     """One symbol of the market.
 
     price: where it starts, quote per base. anchor: where it is pulled to, None for `price`; after a restart the last
@@ -104,8 +104,8 @@ class SyntheticMarket:
     """Markets of several symbols in one timetable; each symbol has a generator of its own, so that one more symbol
     changes nothing for the others."""
 
-    def __init__(self, seed: int, listings: Sequence[Listing], start_ms: int) -> None:
-        self._flows = [_Flow(random.Random(f"{seed}/{item.instrument.symbol}"), item, start_ms) for item in listings]
+    def __init__(self, seed: int, traded: Sequence[Traded], start_ms: int) -> None:
+        self._flows = [_Flow(random.Random(f"{seed}/{item.instrument.symbol}"), item, start_ms) for item in traded]
         self._timetable = [(flow.due_ms, index) for index, flow in enumerate(self._flows)]
         heapq.heapify(self._timetable)
 
@@ -122,12 +122,12 @@ class SyntheticMarket:
 class _Flow:
     """One symbol's orders: an event is either a quote (the ladder moves) or a taker's order."""
 
-    def __init__(self, rng: random.Random, listing: Listing, start_ms: int) -> None:
-        filters = listing.instrument.filters
-        assert listing.price > 0, listing
-        assert listing.orders_per_s > 0, listing
+    def __init__(self, rng: random.Random, item: Traded, start_ms: int) -> None:
+        filters = item.instrument.filters
+        assert item.price > 0, item
+        assert item.orders_per_s > 0, item
         self._rng = rng
-        self._symbol = listing.instrument.symbol
+        self._symbol = item.instrument.symbol
         self._ladder = Ladder(self._symbol, filters.tick_size, filters.step_size, len(LEVEL_BP))
         self._tick = float(filters.tick_size)
         self._step = float(filters.step_size)
@@ -135,17 +135,17 @@ class _Flow:
         self._ticks_most = math.floor(filters.max_price / filters.tick_size)
         self._steps_least = max(1, math.ceil(filters.min_quantity / filters.step_size))
         self._steps_most = math.floor(filters.max_quantity / filters.step_size)
-        self._trade = float(listing.trade_usdt)
-        self._bursts_per_s = listing.orders_per_s / BURST_MEAN
-        self._quotes_per_s = min(max(listing.orders_per_s, QUOTES_PER_S[0]), QUOTES_PER_S[1])
+        self._trade = float(item.trade_usdt)
+        self._bursts_per_s = item.orders_per_s / BURST_MEAN
+        self._quotes_per_s = min(max(item.orders_per_s, QUOTES_PER_S[0]), QUOTES_PER_S[1])
 
-        self._anchor = float(listing.anchor or listing.price)
-        self._wander = math.log(float(listing.price) / self._anchor)
+        self._anchor = float(item.anchor or item.price)
+        self._wander = math.log(float(item.price) / self._anchor)
         self._heat = 0.0
         self._rush = _Rush(start_ms / 1000 + RUSH_NOT_BEFORE_S + rng.expovariate(1 / RUSH_EVERY_S))
         self._width = 0.0
         self._pace = 0.0
-        self._mid = float(listing.price)
+        self._mid = float(item.price)
         self._touch: dict[Side, Level] = {}
         self._turn = 0
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.domain.instrument import Filters, Instrument
-from actors.paper.market import RUSH_NOT_BEFORE_S, Listing, SyntheticMarket
+from actors.paper.market import RUSH_NOT_BEFORE_S, SyntheticMarket, Traded
 from tests.paper.toy_venue import MARKET, USER, ToyVenue, run
 
 KOGE = "ALPHA_22USDT"
@@ -44,7 +44,7 @@ def instrument(symbol=KOGE, tick="0.00000001", step="0.0001", most="100000", qua
 
 
 def koge(seed=0, start_ms=START_MS, **changes):
-    return SyntheticMarket(seed, [Listing(instrument=instrument(), price=Decimal("48.03"), **changes)], start_ms)
+    return SyntheticMarket(seed, [Traded(instrument=instrument(), price=Decimal("48.03"), **changes)], start_ms)
 
 
 def quantile(values, share):
@@ -194,8 +194,8 @@ def test_another_seed_gives_another_flow():
 
 
 def test_one_more_symbol_changes_nothing_for_the_others():
-    first = Listing(instrument=instrument(), price=Decimal("48.03"))
-    second = Listing(instrument=instrument("ALPHA_971USDT", "0.000000001", "0.10"), price=Decimal("0.0003"))
+    first = Traded(instrument=instrument(), price=Decimal("48.03"))
+    second = Traded(instrument=instrument("ALPHA_971USDT", "0.000000001", "0.10"), price=Decimal("0.0003"))
     alone, together = ToyVenue(), ToyVenue()
     run(SyntheticMarket(3, [first], START_MS), alone, START_MS + 30_000)
     run(SyntheticMarket(3, [second, first], START_MS), together, START_MS + 30_000)
@@ -224,8 +224,8 @@ def test_after_a_restart_the_price_goes_on_and_is_still_pulled_to_its_anchor():
 
 
 def koge_from(price, anchor, **changes):
-    listing = Listing(instrument=instrument(), price=Decimal(price), anchor=Decimal(anchor), **changes)
-    return SyntheticMarket(0, [listing], START_MS)
+    item = Traded(instrument=instrument(), price=Decimal(price), anchor=Decimal(anchor), **changes)
+    return SyntheticMarket(0, [item], START_MS)
 
 
 @settings(max_examples=60, deadline=None)
@@ -240,10 +240,10 @@ def test_on_any_grid_the_market_stays_on_it_and_never_trades_with_itself_by_quot
     seed, tick_exponent, price_ticks, step, orders_per_s
 ):
     tick = Decimal(1).scaleb(tick_exponent)
-    item = instrument("ALPHA_1USDT", str(tick), step, most=str(tick * 10**9), quantity_most=str(10**7))
-    listing = Listing(instrument=item, price=tick * price_ticks, orders_per_s=orders_per_s)
+    grid = instrument("ALPHA_1USDT", str(tick), step, most=str(tick * 10**9), quantity_most=str(10**7))
+    item = Traded(instrument=grid, price=tick * price_ticks, orders_per_s=orders_per_s)
     venue = ToyVenue()
-    market = SyntheticMarket(seed, [listing], START_MS)
+    market = SyntheticMarket(seed, [item], START_MS)
     for _ in range(200):
         seen, asked = len(venue.prints), len(venue.intents)
         market.fire(venue)
