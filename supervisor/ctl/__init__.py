@@ -1,0 +1,1 @@
+"""otoctl, the command line of the control socket."""

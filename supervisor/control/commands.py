@@ -1,0 +1,102 @@
+"""From a request to its data: `perform` checks it, fans it out over users, and hands back the answer.
+
+Whatever goes wrong is an OtodError whose code and advice become the error frame (or one user's error object).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import trio
+
+from actors.errors import OtodError, Refusal
+from actors.ports import Log
+from supervisor.bus import EventBus
+from supervisor.control import table
+from supervisor.control.office import Call, Office
+from supervisor.control.per_user import ON_USERS
+from supervisor.control.protocol import did_you_mean, error_object
+from supervisor.control.table import Command
+from supervisor.control.whole import WHOLE
+
+BUGS = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
+"""What a mistake in a command's own code raises. It costs that command an INTERNAL, never the control socket: operators
+must be able to stop trading whatever else is broken. Anything else (cancellation, the system) ends the incarnation."""
+
+USERS_AT_ONCE = 64  # a fan-out over a thousand users asks so many at a time
+
+
+class AllFailed(Refusal):
+    """A request about several users of whom none could be served. data: each one's own error."""
+
+    data: dict[str, Any]
+
+
+async def perform(
+    office: Office, bus: EventBus, cmd: str, args: dict[str, Any], *, who: str, log: Log, rate: float = 1.0
+) -> Any:
+    """Does one command and returns its data. who: "uid:pid", for the audit. Raises: OtodError."""
+    command = table.find(cmd)
+    call = Call(office, bus, table.check(command, args), who, rate)
+    if command.on_users:
+        return await _on_users(command, call, log)
+    try:
+        return await WHOLE[command.name](call)
+    except BUGS as bug:
+        raise _internal(bug, command, log) from bug
+
+
+def _internal(bug: Exception, command: Command, log: Log, user: str | None = None) -> OtodError:
+    log.error("command_failed", cmd=command.name, user=user, exc_info=bug)
+    return OtodError(f"a fault of the daemon: {type(bug).__name__}", where=command.name, do="the log has the traceback")
+
+
+# -- fan-out over users
+
+
+async def _on_users(command: Command, call: Call, log: Log) -> dict[str, Any]:
+    known = frozenset(call.office.users())
+    names = sorted(known) if call.args["all"] else (call.args["users"] or (call.args["user"],))
+    act = ON_USERS[command.name]
+    permits = trio.CapacityLimiter(USERS_AT_ONCE)
+    answers: dict[str, Any] = dict.fromkeys(names)
+    errors: dict[str, OtodError] = {}
+
+    async def one(name: str) -> None:
+        async with permits:
+            try:
+                if name not in known:
+                    raise Refusal(f"no user '{name}'", code="USER_UNKNOWN", do=_which_user(name, known))
+                answers[name] = await act(call, name)
+            except OtodError as error:
+                errors[name] = error
+            except BUGS as bug:
+                errors[name] = _internal(bug, command, log, name)
+
+    async with trio.open_nursery() as nursery:
+        for name in names:
+            nursery.start_soon(one, name)
+    answers |= {name: {"error": error_object(error)} for name, error in errors.items()}
+    if errors and len(errors) == len(answers):
+        raise _all_failed(errors, answers)
+    return {"users": answers}
+
+
+def _all_failed(errors: dict[str, OtodError], answers: dict[str, Any]) -> OtodError:
+    first = next(iter(errors.values()))
+    if len(errors) == 1:
+        return first
+    codes = {error.code for error in errors.values()}
+    failed = AllFailed(
+        f"failed for all {len(errors)} users, the first says: {first.what}",
+        code=first.code if len(codes) == 1 else "REFUSED",
+        where=first.where,
+        do=first.do,
+    )
+    failed.data = {"users": answers}
+    return failed
+
+
+def _which_user(name: str, known: Collection[str]) -> str:
+    return did_you_mean(name, known, say="there are") or "create users first"

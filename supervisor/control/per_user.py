@@ -1,0 +1,162 @@
+"""Commands about users: each is done for one user at a time, and each user's failure is its own.
+
+Only the acting ones wait for a trader, with a deadline; what looks reads snapshots, so a stuck actor can still be seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import trio
+
+from actors.errors import ActorCrashed, AskTimeout, Refusal
+from actors.messages import (
+    CancelPair,
+    DayTotals,
+    ListOrders,
+    ListPairs,
+    PauseTrading,
+    ResumeTrading,
+    StartTrading,
+    StopTrading,
+)
+from supervisor.control import views
+from supervisor.control.office import Call
+from supervisor.control.protocol import rfc3339
+from supervisor.control.why import reasons
+
+TRADER_ANSWERS_S_MAX = 5.0  # a trader that steps at all answers in milliseconds; less than any client waits
+NOW_ANSWERS_S_MAX = 2.0  # `stop now` of a trader that does not answer this soon goes to the supervisor instead
+STORE_ANSWERS_S_MAX = 8.0  # a query behind a checkpoint of a slow disk
+
+
+# -- trading
+
+
+async def _start(call: Call, user: str) -> dict[str, Any]:
+    return await _ask_trader(call, user, StartTrading(call.who))
+
+
+async def _pause(call: Call, user: str) -> dict[str, Any]:
+    return await _ask_trader(call, user, PauseTrading(call.who, call.args["detail"]))
+
+
+async def _resume(call: Call, user: str) -> dict[str, Any]:
+    return await _ask_trader(call, user, ResumeTrading(call.who))
+
+
+async def _cancel_pair(call: Call, user: str) -> dict[str, Any]:
+    return await _ask_trader(call, user, CancelPair(call.args["pair_id"], call.who))
+
+
+async def _stop(call: Call, user: str) -> dict[str, Any]:
+    if not call.args["now"]:
+        return await _ask_trader(call, user, StopTrading(call.who))
+    address = call.office.trader(user)
+    if address is not None:
+        question = StopTrading(call.who, now=True)
+        try:
+            return views.trading(await address.ask(question, within_s=NOW_ANSWERS_S_MAX * call.rate))
+        except (AskTimeout, ActorCrashed):
+            pass  # it is wedged or just died: what follows does not need it
+    return views.trading(await call.office.force_stop(user, call.who))
+
+
+async def _ask_trader(call: Call, user: str, question: Any) -> dict[str, Any]:
+    path = f"traders/{user}"
+    address = call.office.trader(user)
+    if address is None:
+        raise Refusal(
+            "the trader is not running", where=path, do=f"see its last crash in system.tree, then actor.restart {path}"
+        )
+    try:
+        snapshot = await address.ask(question, within_s=TRADER_ANSWERS_S_MAX * call.rate)
+    except AskTimeout as error:
+        node = call.nodes().get(path)
+        stuck = node is not None and node.state == "stuck"
+        raise Refusal(
+            f"no answer within {TRADER_ANSWERS_S_MAX:g} s; it may still come into effect",
+            code="STUCK" if stuck else "TIMEOUT",
+            where=path,
+            do="look with trading.status; trading.stop with now works on a stuck trader, actor.restart ends it",
+        ) from error
+    return views.trading(snapshot)
+
+
+async def _status(call: Call, user: str) -> dict[str, Any]:
+    snapshot = call.office.snapshot(user)
+    if snapshot is None:
+        record = await call.office.user_record(user)
+        return views.trading_before_start(record, since_ms=call.office.started_ms)
+    await trio.lowlevel.checkpoint()
+    return views.trading(snapshot)
+
+
+async def _why(call: Call, user: str) -> dict[str, Any]:
+    snapshot = call.office.snapshot(user)
+    quote = call.office.feed(snapshot.token)[1] if snapshot and snapshot.token else None
+    told = await _status(call, user)
+    told["because"] = reasons(
+        user, snapshot, quote, call.nodes().get(f"traders/{user}"), now_ms=call.office.wall.now_ms()
+    )
+    told["decision"] = snapshot.decision if snapshot else ""
+    return told
+
+
+# -- users, statistics, lists
+
+
+async def user_show(call: Call, user: str) -> dict[str, Any]:
+    return views.user(await call.office.user_record(user), call.office.snapshot(user))
+
+
+async def _progress(call: Call, user: str) -> dict[str, Any]:
+    snapshot = call.office.snapshot(user)
+    since_ms = call.args["since"]
+    today = rfc3339(call.office.wall.now_ms())[:10]
+    day = today if since_ms is None else rfc3339(since_ms)[:10]
+    if snapshot is not None and snapshot.progress is not None and snapshot.progress.day == day:
+        await trio.lowlevel.checkpoint()
+        return views.progress_today(snapshot.progress)
+    return views.progress_of_day(await _ask_store(call, DayTotals(user, day)))
+
+
+async def _orders(call: Call, user: str) -> dict[str, Any]:
+    total, rows = await _ask_store(call, ListOrders(user=user, **_list_bounds(call)))
+    return views.page(total, call.args["page"], call.args["limit"], [views.order(row) for row in rows])
+
+
+async def _pairs(call: Call, user: str) -> dict[str, Any]:
+    total, rows = await _ask_store(call, ListPairs(user=user, **_list_bounds(call)))
+    return views.page(total, call.args["page"], call.args["limit"], [views.pair(row) for row in rows])
+
+
+def _list_bounds(call: Call) -> dict[str, Any]:
+    args = call.args
+    return {
+        "status": args["status"],
+        "since_ms": args["since"],
+        "until_ms": args["until"],
+        "page": args["page"],
+        "limit": args["limit"],
+    }
+
+
+async def _ask_store(call: Call, question: Any) -> Any:
+    return await call.office.store.ask(question, within_s=STORE_ANSWERS_S_MAX * call.rate)
+
+
+ON_USERS: dict[str, Callable[[Call, str], Awaitable[dict[str, Any]]]] = {
+    "user.show": user_show,
+    "trading.start": _start,
+    "trading.pause": _pause,
+    "trading.resume": _resume,
+    "trading.stop": _stop,
+    "trading.status": _status,
+    "trading.why": _why,
+    "stats.progress": _progress,
+    "orders.list": _orders,
+    "pairs.list": _pairs,
+    "pair.cancel": _cancel_pair,
+}

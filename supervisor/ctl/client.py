@@ -1,0 +1,135 @@
+"""The client's side of the control socket: one request, one reply, without threads or loops of its own.
+
+pynng is imported when the first connection is made: help, completion and queries need none of its 40 ms.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from types import TracebackType
+from typing import Any
+
+import msgspec
+
+from supervisor.control.protocol import VERSION, decode_event
+from supervisor.ctl.sockets import candidates, events_url
+
+REPLY_BYTES_MAX = 64 << 20  # status of some ten thousand users
+SEEK_MS = 1000  # a daemon that is there takes the connection at once
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_NO_DAEMON = 3
+EXIT_NOT_PERMITTED = 4
+
+_EXIT_OF_CODE = {
+    "BAD_FRAME": EXIT_USAGE,
+    "BAD_ARGUMENT": EXIT_USAGE,
+    "COMMAND_UNKNOWN": EXIT_USAGE,
+    "NOT_PERMITTED": EXIT_NOT_PERMITTED,
+}
+
+
+class Trouble(Exception):
+    """Something that ends otoctl: the text for stderr, and the exit code (contract § 1)."""
+
+    def __init__(self, text: str, exit_code: int, *, error: Mapping[str, Any] | None = None) -> None:
+        super().__init__(text)
+        self.exit_code = exit_code
+        self.error = error
+
+
+def refused(error: Mapping[str, Any]) -> Trouble:
+    """The daemon's error object as trouble."""
+    hint = f"\n  -> {error['hint']}" if error.get("hint") else ""
+    return Trouble(f"{error['message']}{hint}", _EXIT_OF_CODE.get(error["code"], EXIT_FAILED), error=error)
+
+
+class Client:
+    """A connection to the first daemon that answers. Use as a context manager."""
+
+    def __init__(self, environ: Mapping[str, str], *, socket: str | None, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
+        self._socket, self.url = _connect(candidates(environ, socket), round(timeout_s * 1000))
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._socket.close()
+
+    def call(self, cmd: str, args: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The reply frame. Raises: Trouble, when none came."""
+        import pynng  # type: ignore[import-untyped]  # it ships no types
+
+        frame = {"v": VERSION, "id": os.urandom(8).hex(), "cmd": cmd, "args": dict(args or {})}
+        try:
+            self._socket.send(msgspec.json.encode(frame))
+            return msgspec.json.decode(self._socket.recv(), type=dict[str, Any])
+        except pynng.Timeout:
+            hint = "it may still act: look with otoctl status"
+            raise Trouble(f"no answer within {self._timeout_s:g} s from {self.url}\n  -> {hint}", EXIT_FAILED) from None
+        except (pynng.ConnectionReset, pynng.Closed, pynng.ConnectionAborted):
+            text = f"the daemon at {self.url} ended the connection\n  -> look whether it still runs, then ask again"
+            raise Trouble(text, EXIT_FAILED) from None
+
+    def data(self, cmd: str, args: Mapping[str, Any] | None = None) -> Any:
+        """The data of a reply that is ok. Raises: Trouble."""
+        reply = self.call(cmd, args)
+        if not reply["ok"]:
+            raise refused(reply["error"])
+        return reply["data"]
+
+
+def _connect(urls: list[str], timeout_ms: int) -> tuple[Any, str]:
+    import pynng
+
+    forbidden: list[str] = []
+    for url in urls:
+        socket = pynng.Req0(send_timeout=timeout_ms, recv_timeout=timeout_ms, recv_max_size=REPLY_BYTES_MAX)
+        # a broken connection is an error to us: asking again by itself might act twice (probes § 1)
+        pynng.check_err(pynng.lib.nng_socket_set_ms(socket.socket, b"req:resend-time", -1))
+        try:
+            socket.dial(url, block=True)
+        except pynng.NNGException as error:
+            socket.close()
+            if isinstance(error, pynng.PermissionDenied):
+                forbidden.append(url)
+            continue
+        return socket, url
+    if forbidden:
+        text = f"not permitted to use {forbidden[0]}\n  -> callers come in through the socket's group: see ls -l"
+        raise Trouble(text, EXIT_NOT_PERMITTED)
+    looked = "".join(f"\n     {url}" for url in urls)
+    hint = "start one with `otod paper`, or name its socket with --socket"
+    raise Trouble(f"no daemon at any of these sockets:{looked}\n  -> {hint}", EXIT_NO_DAEMON)
+
+
+def subscriptions(topics: tuple[str, ...]) -> list[str]:
+    """What to subscribe to: "fill" means every user's fills, "fill.alice" hers and not alice2's; nothing means all."""
+    return [f"{topic}{end}" for topic in topics for end in (" ", ".")] or [""]
+
+
+def events(control_url: str, topics: tuple[str, ...], *, wait_s: float | None) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Events as they come: (topic, frame). Ends when none came for wait_s (None: never)."""
+    import pynng
+
+    socket = pynng.Sub0(recv_buffer_size=8192, recv_max_size=REPLY_BYTES_MAX)
+    if wait_s is not None:
+        socket.recv_timeout = round(wait_s * 1000)
+    with socket:
+        for subscription in subscriptions(topics):
+            socket.subscribe(subscription)
+        try:
+            socket.dial(events_url(control_url), block=True)
+        except pynng.NNGException as error:
+            text = f"cannot listen at {events_url(control_url)}: {error}\n  -> start a daemon with `otod paper`"
+            raise Trouble(text, EXIT_NO_DAEMON) from None
+        while True:
+            try:
+                yield decode_event(socket.recv())
+            except pynng.Timeout:
+                return

@@ -1,0 +1,351 @@
+"""A daemon made of snapshots, for tests of the control room: three users, a store that answers, traders that obey."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import trio
+from msgspec import Struct
+from msgspec.structs import replace
+
+from actors.domain.instrument import Filters, Instrument, Market, Token
+from actors.domain.quotes import Quote
+from actors.domain.trading import Pause, TradingConfig
+from actors.errors import AskTimeout, Refusal, TokenError
+from actors.messages import (
+    CancelPair,
+    DayRecord,
+    DayTotals,
+    FeedSnapshot,
+    ListOrders,
+    ListPairs,
+    PairGlance,
+    PauseTrading,
+    Progress,
+    Resolve,
+    ResumeTrading,
+    StartTrading,
+    StopTrading,
+    TraderSnapshot,
+    UserRecord,
+)
+from actors.rows import OrderRow, PairRow, UserRow
+
+D = Decimal
+TEN_MS = 1_795_168_800_000  # 2026-11-20T10:00:00.000Z
+PAIR_ID = "alice-2026-11-20-7"
+
+
+class Box(Struct, frozen=True):
+    depth: int = 0
+    high: int = 14
+    capacity: int = 4096
+
+
+class Node(Struct, frozen=True, kw_only=True):
+    path: str
+    kind: str = "actor"
+    state: str = "running"
+    incarnation: int = 1
+    restarts: int = 0
+    uptime_s: float = 61.23
+    mailbox: Box | None = Box()
+    last_crash: Any = None
+    waiting_for: str | None = None
+    children: tuple[Node, ...] = ()
+
+
+class FixedWall:
+    def __init__(self, at_ms: int = TEN_MS) -> None:
+        self.at_ms = at_ms
+
+    def now_ms(self) -> int:
+        return self.at_ms
+
+
+class QuietLog:
+    def __init__(self) -> None:
+        self.lines: list[tuple[str, str, dict[str, Any]]] = []
+
+    def bind(self, **new_values: Any) -> QuietLog:
+        return self
+
+    def debug(self, event: str, **kw: Any) -> None:
+        self.lines.append(("debug", event, kw))
+
+    def info(self, event: str, **kw: Any) -> None:
+        self.lines.append(("info", event, kw))
+
+    def warning(self, event: str, **kw: Any) -> None:
+        self.lines.append(("warning", event, kw))
+
+    def error(self, event: str, **kw: Any) -> None:
+        self.lines.append(("error", event, kw))
+
+
+def snapshot(user: str = "alice", **changes: Any) -> TraderSnapshot:
+    """The one of the contract's example."""
+    told = TraderSnapshot(
+        user=user,
+        token="KOGE",
+        wanted="running",
+        phase="partially_filled",
+        waiting=None,
+        pauses=(),
+        since_ms=TEN_MS,
+        pair=PairGlance(
+            pair_id=f"{user}-2026-11-20-7",
+            buy_price=D("48.0241"),
+            sell_price=D("47.9761"),
+            quantity=D("1.0411"),
+            filled=D("0.4"),
+            sold=D(0),
+            intent_ms=TEN_MS,
+        ),
+        progress=Progress(
+            day="2026-11-20",
+            volume=D("319.05"),
+            counted_volume=D("319.05"),
+            target=D("500"),
+            target_points=None,
+            percent=D("63.81"),
+            pairs=6,
+            pairs_to_go=4,
+            wear=D("0.11"),
+            fees=(("USDT", D("0.03")),),
+            closed_volume=D("300"),
+        ),
+        symbol="ALPHA_22USDT",
+        decision="place: volume 319.05 of 500 at 48.0241",
+        stream_connected=True,
+        incarnation_ms=TEN_MS,
+    )
+    return replace(told, **changes)
+
+
+MARKET = Market(
+    token=Token(alpha_id="ALPHA_22", name="KOGE"),
+    instrument=Instrument(
+        symbol="ALPHA_22USDT",
+        base_asset="ALPHA_22",
+        quote_asset="USDT",
+        status="TRADING",
+        price_precision=8,
+        quantity_precision=4,
+        base_precision=8,
+        quote_precision=8,
+        filters=Filters(
+            tick_size=D("0.0001"),
+            min_price=D("0.0001"),
+            max_price=D(100000),
+            step_size=D("0.0001"),
+            min_quantity=D("0.0001"),
+            max_quantity=D(100000),
+        ),
+    ),
+    fetched_ms=TEN_MS,
+)
+FEED = FeedSnapshot(market=MARKET, connected=True, connected_since_ms=TEN_MS, trades_seen=3, register=())
+QUOTE = Quote(
+    symbol="ALPHA_22USDT",
+    price=D("48.00210000"),
+    agg_id=7,
+    trade_ms=TEN_MS - 200,
+    confirmed_ms=TEN_MS,
+    bid=D("48"),
+    ask=D("48.01"),
+    range_percent=D("0.3141"),
+    connected=True,
+)
+ORDER = OrderRow(
+    user="alice",
+    token="KOGE",
+    symbol="ALPHA_22USDT",
+    pair_id=PAIR_ID,
+    order_id="51481849",
+    leg="working",
+    side="BUY",
+    price=D("48.024100000000000000"),
+    quantity=D("1.0411"),
+    executed_quantity=D("1.0411"),
+    executed_quote=D("49.997"),
+    status="FILLED",
+    created_at=TEN_MS,
+    updated_at=TEN_MS + 5,
+)
+PAIR = PairRow(
+    user="alice",
+    token="KOGE",
+    symbol="ALPHA_22USDT",
+    pair_id=PAIR_ID,
+    number=7,
+    reference_price=D("48"),
+    buy_price=D("48.0241"),
+    sell_price=D("47.9761"),
+    quantity=D("1.0411"),
+    status="closed",
+    outcome="completed",
+    buy_quote=D("50"),
+    sell_quote=D("49.98"),
+    wear=D("0.02"),
+    wear_bps=D("4.0001"),
+    intent_at=TEN_MS,
+    placed_at=TEN_MS + 10,
+    closed_at=TEN_MS + 900,
+)
+
+
+class TraderBox:
+    """A trader's mailbox: obeys at once, or is wedged (never answers in time)."""
+
+    def __init__(self, daemon: FakeDaemon, user: str) -> None:
+        self.daemon = daemon
+        self.user = user
+        self.asked: list[Any] = []
+        self.wedged = False
+
+    def post(self, message: Any) -> None:
+        raise AssertionError(message)
+
+    async def ask(self, question: Any, *, within_s: float | None = None) -> TraderSnapshot:
+        self.asked.append(question)
+        await trio.lowlevel.checkpoint()
+        if self.wedged:
+            assert within_s is not None
+            await trio.sleep(within_s)
+            raise AskTimeout(f"no answer within {within_s} s", where=f"traders/{self.user}")
+        told = self._obey(question, self.daemon.snapshots[self.user])
+        self.daemon.snapshots[self.user] = told
+        return told
+
+    def _obey(self, question: Any, told: TraderSnapshot) -> TraderSnapshot:
+        match question:
+            case StartTrading():
+                if told.pauses:
+                    reason = told.pauses[0].reason
+                    raise Refusal(f"paused {reason}", code="PAUSED", where=f"traders/{self.user}", do="resume it first")
+                return replace(told, wanted="running")
+            case StopTrading():
+                return replace(told, wanted="stopped")
+            case PauseTrading(_, detail):
+                return replace(told, pauses=(Pause(reason="OPERATOR", since_ms=TEN_MS, detail=detail),))
+            case ResumeTrading():
+                return replace(told, pauses=())
+            case CancelPair(pair_id):
+                if told.pair is None or told.pair.pair_id != pair_id:
+                    raise Refusal(f"{pair_id} is not live", code="PAIR_UNKNOWN", where=f"traders/{self.user}")
+                return replace(told, phase="cancelling")
+        raise AssertionError(question)
+
+
+class StoreBox:
+    def __init__(self) -> None:
+        self.asked: list[Any] = []
+
+    def post(self, message: Any) -> None:
+        raise AssertionError(message)
+
+    async def ask(self, question: Any, *, within_s: float | None = None) -> Any:
+        self.asked.append(question)
+        await trio.lowlevel.checkpoint()
+        match question:
+            case ListOrders():
+                return 12, (ORDER,)
+            case ListPairs():
+                return 1, (PAIR,)
+            case DayTotals(_, day):
+                return DayRecord(
+                    day=day,
+                    volume=D("510"),
+                    counted_volume=D("510"),
+                    pairs=10,
+                    wear=D("0.2"),
+                    fees=(),
+                    last_number=10,
+                    done_at=None,
+                )
+        raise AssertionError(question)
+
+
+class TokensBox:
+    def post(self, message: Any) -> None:
+        raise AssertionError(message)
+
+    async def ask(self, question: Any, *, within_s: float | None = None) -> Any:
+        await trio.lowlevel.checkpoint()
+        assert isinstance(question, Resolve)
+        if question.token != "AIOT":
+            raise TokenError(f"no token '{question.token}'")
+        return MARKET
+
+
+class FakeDaemon:
+    """The Office of tests."""
+
+    def __init__(self, users: tuple[str, ...] = ("alice", "bob", "carol")) -> None:
+        self.snapshots: dict[str, TraderSnapshot] = {user: snapshot(user) for user in users}
+        self.traders: dict[str, TraderBox | None] = {user: TraderBox(self, user) for user in users}
+        self.names = list(users)
+        self.store = StoreBox()
+        self.tokens = TokensBox()
+        self.wall = FixedWall()
+        self.started_ms = TEN_MS - 61_200
+        self.version = "0.1.0"
+        self.mode = "paper"
+        self.restarted: list[str] = []
+        self.forced: list[tuple[str, str]] = []
+        self.feeds: dict[str, tuple[FeedSnapshot | None, Quote | None]] = {"KOGE": (FEED, QUOTE)}
+        self.root = Node(
+            path="",
+            kind="supervisor",
+            mailbox=None,
+            children=(
+                Node(path="store"),
+                Node(path="feeds", kind="supervisor", mailbox=None, children=(Node(path="feeds/KOGE"),)),
+                Node(
+                    path="traders",
+                    kind="supervisor",
+                    mailbox=None,
+                    children=tuple(Node(path=f"traders/{user}") for user in users),
+                ),
+            ),
+        )
+
+    def users(self) -> list[str]:
+        return self.names
+
+    def trader(self, user: str) -> TraderBox | None:
+        return self.traders.get(user)
+
+    def snapshot(self, user: str) -> TraderSnapshot | None:
+        return self.snapshots.get(user)
+
+    async def user_record(self, user: str) -> UserRecord:
+        await trio.lowlevel.checkpoint()
+        return UserRecord(
+            user=UserRow(user=user, display_name=user.title(), wanted="running", created_at=TEN_MS, updated_at=TEN_MS),
+            config=TradingConfig(
+                token="KOGE", target_volume=D(500), order_amount=D(50), buy_offset=D("0.05"), sell_offset=D("-0.05")
+            ),
+            revision=1,
+            credentials="valid",
+            ciphertext=b"secret",
+            pauses=(),
+        )
+
+    def feed(self, token: str) -> tuple[FeedSnapshot | None, Quote | None]:
+        return self.feeds.get(token, (None, None))
+
+    def tree(self) -> Node:
+        return self.root
+
+    async def restart(self, path: str) -> None:
+        await trio.lowlevel.checkpoint()
+        self.restarted.append(path)
+
+    async def force_stop(self, user: str, who: str) -> TraderSnapshot:
+        await trio.lowlevel.checkpoint()
+        self.forced.append((user, who))
+        self.snapshots[user] = replace(self.snapshots[user], wanted="stopped", phase="reconciling")
+        return self.snapshots[user]
