@@ -1,0 +1,402 @@
+"""A named place in the tree, kept by one task: each pass of keep() is one incarnation.
+
+What should run and what does are two things. Commands and groups only change the wish (`wish`, `held`, `removed`) and
+poke the keeper; the keeper alone starts and ends incarnations, so two of one name never live at once: the nursery of
+the old one is left before the next is opened. Commands that overlap cannot tear anything: the last wish wins.
+
+    wanted ──▶ delaying ──▶ starting ──▶ running ──▶ (ended by itself) ──▶ policy ──▶ delaying | parked | stopped
+                               └──────────┴─ no longer wanted: ask, wait stop_s_max, cancel, wait stuck_s ──▶ stuck
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from math import inf
+from typing import Literal
+
+import trio
+
+from actors.errors import ChildExhausted, NoProgress, NotReady
+from supervisor import policy
+from supervisor.life import Life
+from supervisor.lifecycle import Crash, Happened, Node, State, What, line_of, place_of
+from supervisor.parent import Outside, Parent
+from supervisor.spec import Kept
+
+PROGRESS_LOOKS = 4
+"""Looks per progress_s_max: a silent child is noticed within 1.25 times its deadline."""
+
+MACHINERY = (
+    "supervisor/life.py",
+    "supervisor/mailbox.py",
+    "supervisor/child.py",
+    "supervisor/leaf.py",
+    "supervisor/groups.py",
+)
+"""Files whose lines say nothing about where an actor waits."""
+
+Wish = Literal["up", "stopped", "parked", "done"]
+"""up: shall run. stopped: by an operator. parked: its budget is used up. done: came to its end, or declined."""
+
+
+class Child:
+    """One named place: its wish, its present life, its past. Subclasses: Leaf (an actor), Group."""
+
+    kind: Literal["actor", "group", "family"]
+
+    def __init__(self, spec: Kept, path: str, parent: Parent, outside: Outside) -> None:
+        self.spec = spec
+        self.path = path
+        self.parent = parent
+        self.outside = outside
+        self.wish: Wish = "up"
+        self.held = True  # by its group: until its turn comes, or while the group takes it down
+        self.removed = False
+        self.kept = False  # is keep() running?
+        self.state: State = "stopped"
+        self.life: Life | None = None
+        self.incarnation = 0
+        self.start_at_s = -inf
+        self.tried = 0  # attempts to start whose outcome is known
+        self.last_try: Literal["ready", "declined", "failed"] | None = None
+        self.last_error: Exception | None = None
+        self.last_crash: Crash | None = None
+        self.past = policy.Past()
+        self._renew: Life | None = None  # the life that an operator wants replaced
+        self._pokes = trio.lowlevel.ParkingLot()
+
+    # -- wishes; whoever changes one pokes
+
+    @property
+    def wanted(self) -> bool:
+        return not self.held and not self.removed and (self.wish == "up" or self._resorts)
+
+    def poke(self) -> None:
+        self._pokes.unpark_all()
+
+    def poke_all(self) -> None:
+        """Pokes everything below too: something that all of them look at has changed."""
+        self.poke()
+
+    async def until(self, condition: Callable[[], bool], within_s: float = inf) -> bool:
+        """Waits for a condition on anything that is poked about. Returns whether it came true in time."""
+        with trio.move_on_after(within_s):
+            while not condition():
+                await self._pokes.park()
+        return condition()
+
+    def want(self, wish: Wish) -> None:
+        """An operator's wish. up: at once, and with a fresh budget if it was parked."""
+        if wish == "up" and self.wish != "up":
+            self.past = policy.Past()
+            self._renew = self.life  # a last resort, or one that is being stopped
+        self.wish = wish
+        if wish == "up":
+            self.start_at_s = -inf
+        self.poke()
+        self.parent.poke()
+
+    def revive(self, spec: Kept) -> None:
+        """It was being removed, and is wanted again under the same name."""
+        assert self.removed, self.path
+        self.spec = spec
+        self.removed = False
+        self.wish = "stopped"
+        self.want("up")
+
+    def renew(self) -> None:
+        """The present life is to be replaced by the next."""
+        self._renew = self.life
+        self.want("up")
+
+    # -- the keeper
+
+    async def keep(self) -> None:
+        """The story of the name, from its group's start to its end."""
+        self.kept = True
+        try:
+            while not self.removed:
+                if self.wanted and trio.current_time() >= self.start_at_s:
+                    await self.live()
+                else:
+                    self._rest()
+                    await self._until_wanted()
+        finally:
+            self.kept = False
+        self.bury()
+
+    def bury(self) -> None:
+        """It was removed, and nothing of it lives."""
+        assert self.removed, self.path
+        assert self.life is None, self.path
+        self.become("stopped")
+        self.close("removed")
+        self.tell("removed")
+        self.parent.forget(self)
+        self.poke()
+
+    async def _until_wanted(self) -> None:
+        """Until it is wanted and its delay is over, or until either has changed."""
+        wanted, due_s = self.wanted, self.start_at_s
+        wait_s = max(0.0, due_s - trio.current_time()) if wanted else inf
+        await self.until(lambda: self.removed or self.wanted != wanted or self.start_at_s != due_s, wait_s)
+
+    async def live(self) -> Life:
+        """One incarnation, from start to end, and what follows from its end."""
+        self.incarnation += 1
+        life = self.life = Life(self.poke)
+        self.become("starting")
+        self.tell("started")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(life.run, partial(self._act, life), name=f"{self.path}#{self.incarnation}")
+            await self._watch(life)
+        self.life = None
+        self._settle(life)
+        return life
+
+    async def _watch(self, life: Life) -> None:
+        await self.until(lambda: life.ready or life.ended or self._due_down(life), self.spec.ready_s_max)
+        if life.ready:
+            self.become("running")
+            self.tell("ready")
+            self._tried("ready")
+            await self._watch_progress(life)
+        elif not life.ended and not self._due_down(life):
+            life.sentence(NotReady(f"not ready within {self.spec.ready_s_max} s", where=self.path, do="see its log"))
+        if not life.ended:
+            await self._bring_down(life)
+
+    async def _watch_progress(self, life: Life) -> None:
+        """Returns when it ended, is to end, or was sentenced for showing no sign of life."""
+        over = lambda: life.ended or self._due_down(life)  # noqa: E731
+        progress_s_max = self._progress_s_max()
+        beats, alive_s = self._beats(), trio.current_time()
+        while not await self.until(over, progress_s_max / PROGRESS_LOOKS):
+            if self._beats() != beats or self._idle():
+                beats, alive_s = self._beats(), trio.current_time()
+            elif trio.current_time() - alive_s >= progress_s_max:
+                life.sentence(
+                    NoProgress(
+                        f"no sign of life for {progress_s_max} s", where=self.path, do=f"it was at {self._at(life)}"
+                    )
+                )
+
+    async def _bring_down(self, life: Life) -> None:
+        """Ask, wait, cancel, wait: however long the last takes, its name is free only when it is gone."""
+        life.by_us = not life.killed
+        self.become("stopping")
+        if self._listens(life) and not life.killed and self.spec.stop_s_max > 0 and not self.parent.hurried:
+            self._ask()
+            await self.until(lambda: life.ended or life.killed or self.parent.hurried, self.spec.stop_s_max)
+        if not life.ended:
+            self._kill(life)
+            if not await self.until(lambda: life.ended, self._stuck_s()):
+                self.stuck(f"still at {self._at(life)} {self.spec.stuck_s} s after it was cancelled")
+        await self.until(lambda: life.ended)
+
+    def _due_down(self, life: Life) -> bool:
+        return life.killed or not self.wanted or self._renew is life
+
+    def _settle(self, life: Life) -> None:
+        in_hand = self._release()
+        if life.fatal is not None:
+            self.outside.fatal(life.fatal)
+        ending = life.ending()
+        if life.errors and ending != "declined":
+            self._note_crash(life.errors, in_hand)
+        if life.by_us or life.fatal is not None or not self.wanted or self._renew is life:
+            self.held = self.held or life.fatal is not None  # the tree stops now
+            self.start_at_s = -inf
+            self.tell("stopped")
+            self.poke()
+            return
+        if not life.ready:
+            self._tried("declined" if ending == "declined" else "failed")
+        if not life.ready and self.parent.awaited is self and ending == "failed":
+            self.held = True  # its group does not come up, and says so
+        elif ending == "declined":
+            self.wish = "done"
+            self.tell("declined", why=str(life.errors[0]))
+        elif self.wish == "parked":  # that was the last resort
+            self._resort_later(again=ending != "returned")
+        else:
+            self._judge(ending, life)
+        self.poke()
+
+    def _judge(self, ended: policy.Ended, life: Life) -> None:
+        now_s = trio.current_time()
+        luck = self.outside.rng.random()
+        match policy.decide(self.spec, self.past, ended, now_s=now_s, up_s=life.up_s, luck=luck):
+            case policy.Restart(delay_s, past):
+                self.past = past
+                self.start_at_s = now_s + delay_s
+                why = f"death {len(self.past.deaths_s)} of {self.spec.intensity} within {self.spec.period_s:g} s"
+                self.tell("restarting", delay_s=delay_s, why=why)
+                self.parent.fell(self, delay_s)
+            case policy.Done():
+                self.wish = "done"
+                self.tell("stopped", why=ended)
+                self.parent.finished(self)
+            case policy.Park(past):
+                self.past = past
+                self.wish = "parked"
+                self.tell("parked", why=self._exhausted_text())
+                self._resort_later(again=True)
+            case policy.Escalate(past):
+                self.past = past
+                self.tell("stopped", why=self._exhausted_text())
+                self.held = True
+                error = ChildExhausted(self._exhausted_text(), where=self.path, do="read its child_crashed lines")
+                error.__cause__ = self.last_error
+                self.parent.gave_up(self, error)
+
+    def _exhausted_text(self) -> str:
+        return f"died {len(self.past.deaths_s)} times within {self.spec.period_s:g} s"
+
+    def _tried(self, outcome: Literal["ready", "declined", "failed"]) -> None:
+        self.tried += 1
+        self.last_try = outcome
+        self.poke()
+
+    def _note_crash(self, errors: tuple[Exception, ...], in_hand: int) -> None:
+        self.last_error = errors[0]
+        self.last_crash = Crash(
+            at_ms=self.outside.wall.now_ms(),
+            type=type(errors[0]).__name__,
+            message=str(errors[0]),
+            place=place_of(errors[0]),
+        )
+        self.tell("crashed", errors=errors, in_hand=in_hand)
+
+    def _rest(self) -> None:
+        if self.wish == "parked":
+            self.become("parked")
+        elif self.wish == "up" and self.start_at_s > trio.current_time() and self.parent.coming_back:
+            self.become("delaying")
+        else:
+            self.become("stopped")
+        if self.wish != "up" or not self.parent.coming_back:
+            self.close(self.state if self.wish == "up" else self.wish)
+
+    # -- telling
+
+    def become(self, state: State) -> None:
+        self.state = "parked" if self.wish == "parked" and state in ("starting", "running") else state
+        self.poke()
+
+    def stuck(self, why: str) -> None:
+        self.become("stuck")
+        self.tell("stuck", why=why)
+
+    def tell(
+        self,
+        what: What,
+        *,
+        errors: tuple[Exception, ...] = (),
+        in_hand: int = 0,
+        delay_s: float | None = None,
+        why: str = "",
+    ) -> None:
+        it = Happened(
+            what=what,
+            path=self.path,
+            incarnation=self.incarnation,
+            at_ms=self.outside.wall.now_ms(),
+            errors=errors,
+            in_hand=in_hand,
+            delay_s=delay_s,
+            why=why,
+        )
+        for subscriber in self.outside.subscribers:
+            subscriber(it)
+
+    def node(self) -> Node:
+        """How it stands now."""
+        now_s = trio.current_time()
+        return Node(
+            path=self.path,
+            kind=self.kind,
+            state=self.state,
+            incarnation=self.incarnation,
+            restarts=len(policy.within(self.spec, self.past, now_s).deaths_s),
+            uptime_s=self.life.up_s if self.life is not None and self.life.ready else None,
+            mailbox=None,
+            last_crash=self.last_crash,
+            waiting_for=self._waiting_for(now_s),
+        )
+
+    def _waiting_for(self, now_s: float) -> str | None:
+        match self.state:
+            case "delaying":
+                return f"its restart in {max(0.0, self.start_at_s - now_s):.1f} s"
+            case "parked" if self.life is None and self._resorts and self.start_at_s > now_s:
+                return f"an operator; last resort in {self.start_at_s - now_s:.0f} s"
+            case "parked":
+                return "an operator" if self.life is None else "its last resort to end"
+            case "stopping" | "stuck":
+                return "its incarnation to end"
+            case "starting" if self.life is not None:
+                return f"being ready, at {self._at(self.life)}"
+            case "running" if self.life is not None:
+                return self._at(self.life) or None
+            case "stopped" if self.wish == "up":
+                return "its turn"
+            case _:
+                return None
+
+    def _at(self, life: Life) -> str:
+        """The await point of its first task: the innermost line that is not a library's."""
+        at = ""
+        if life.task is not None:
+            for frame, line in life.task.iter_await_frames():
+                filename = frame.f_code.co_filename
+                if "site-packages" not in filename and not filename.endswith(MACHINERY):
+                    at = line_of(filename, line, frame.f_code.co_name)
+        return at
+
+    # -- what actors and groups do each in their own way
+
+    @property
+    def _resorts(self) -> bool:
+        """Parked, but has a last resort that is still due."""
+        return False
+
+    async def _act(self, life: Life) -> None:
+        raise NotImplementedError
+
+    def _ask(self) -> None:
+        raise NotImplementedError
+
+    def _kill(self, life: Life) -> None:
+        raise NotImplementedError
+
+    def _listens(self, life: Life) -> bool:
+        """Would it hear that it is asked to stop?"""
+        return True
+
+    def open(self) -> None:
+        """An incarnation is there or to come."""
+        raise NotImplementedError
+
+    def close(self, why: str) -> None:
+        """Nobody is to wait for it any more."""
+        raise NotImplementedError
+
+    def _release(self) -> int:
+        return 0
+
+    def _stuck_s(self) -> float:
+        return inf
+
+    def _progress_s_max(self) -> float:
+        return inf
+
+    def _beats(self) -> int:
+        return 0
+
+    def _idle(self) -> bool:
+        return True
+
+    def _resort_later(self, *, again: bool) -> None:
+        return None
