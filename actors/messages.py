@@ -154,6 +154,10 @@ class SessionRenewed(Struct, frozen=True):
     """News: the user's credentials were replaced."""
 
 
+class Drain(Struct, frozen=True):
+    """News: the daemon is about to stop; follow what lives, open nothing new."""
+
+
 # -- to a feed
 
 
@@ -198,9 +202,13 @@ class Over(Struct, frozen=True):
 
 
 class Resolve(Struct, frozen=True):
-    """Short name or alphaId → Market. Refused with TokenError: unknown, ambiguous, delisted, offline, not sellable."""
+    """Short name or alphaId → Market. Refused with TokenError: unknown, ambiguous, delisted, offline, not sellable.
+
+    tradable False: also one that can no longer be traded is answered (an open pair has to be followed to its end).
+    """
 
     token: str
+    tradable: bool = True
 
 
 class ListTokens(Struct, frozen=True):
@@ -306,3 +314,9 @@ class FeedSnapshot(Struct, frozen=True, kw_only=True):
     connected_since_ms: int | None
     trades_seen: int
     register: tuple[tuple[str, str, Side, Decimal], ...]  # user, pair id, side, price
+    waiting: int = 0  # users whose permit was refused and who may ask again
+    losses: int = 0  # disconnects that traders saw
+    failures: int = 0  # connects that did not come about
+    frames_ignored: int = 0  # none of ours
+    bars_dropped: int = 0  # the store was too slow, or refused them
+    confirmations: int = 0  # quiet markets confirmed by REST
