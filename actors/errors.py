@@ -167,7 +167,10 @@ class ExchangeTrouble(ExchangeError):
 
 
 class StreamLost(OtodError):
-    pass
+    """status, retry_after_s: of the HTTP reply, when the opening handshake was refused; else None."""
+
+    status: int | None = None
+    retry_after_s: float | None = None
 
 
 class ProtocolChanged(OtodError):
