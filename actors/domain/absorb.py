@@ -19,15 +19,6 @@ from actors.errors import Trouble
 EARLY_MAX = 64
 """Reports of unknown orders that are kept while a request is in the air: one pair makes six; more are not ours."""
 
-TROUBLE_PAUSES: dict[Trouble, PauseReason] = {
-    "session": "AUTH_FAILED",
-    "human": "VERIFICATION_REQUIRED",
-    "blocked": "VERIFICATION_REQUIRED",
-    "throttled": "RATE_LIMITED",
-    "clock": "CLOCK_SKEW",
-}
-"""The pause that a request without an answer deserves besides its proof (design § 4). Others settle by the proof."""
-
 
 def fresh_live(pair: Pair, at: Instant) -> oto.Live:
     return oto.Live(pair=pair, look_due=at.mono_ms + pair.rules.poll_ms)
@@ -182,7 +173,7 @@ class Turn:
         self._hear_all()
 
     def trouble(self, trouble: Trouble, text: str) -> None:
-        reason = TROUBLE_PAUSES.get(trouble)
+        reason = oto.TROUBLE_PAUSES.get(trouble)
         if reason is not None:
             self.wish(oto.AskPause(reason, text))
 

@@ -36,6 +36,15 @@ from actors.domain.proof import Absence, Look
 from actors.domain.trading import PairOutcome, PauseReason, Phase
 from actors.errors import Trouble
 
+TROUBLE_PAUSES: dict[Trouble, PauseReason] = {
+    "session": "AUTH_FAILED",
+    "human": "VERIFICATION_REQUIRED",
+    "blocked": "VERIFICATION_REQUIRED",
+    "throttled": "RATE_LIMITED",
+    "clock": "CLOCK_SKEW",
+}
+"""The pause that a request without an answer deserves besides its proof (design § 4). Others settle by the proof."""
+
 CancelCause = Literal["timeout", "operator", "stop", "external"]
 
 

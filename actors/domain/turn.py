@@ -75,11 +75,13 @@ def next_due(state: oto.State) -> int | None:
         due.append(live.look_due)
     match state:
         case oto.Open():
-            due.append(state.deadline)
+            if not live.pair.working.missing:  # until its fills are read, the deadline decides nothing
+                due.append(state.deadline)
         case oto.TimedOut():
             due.append(state.give_up)
         case oto.Cancelling():
-            due.append(state.retry_due)
+            if not state.in_air:
+                due.append(state.retry_due)
         case oto.Unwinding():
             due.extend(unwind.dues(state))
         case oto.Placing() | oto.Unresolved() | oto.Reconciling():
@@ -334,7 +336,7 @@ def _settle_open(turn: Turn, state: oto.Open) -> None:
         turn.state = replace(state, deadline=turn.at.mono_ms + turn.pair.rules.timeout_ms)
     elif turn.pair.cancel_cause is not None:
         _time_out(turn)
-    elif turn.at.mono_ms >= state.deadline and not (working.status == "FILLED" and working.missing):
+    elif turn.at.mono_ms >= state.deadline and not working.missing:
         turn.pair = replace(turn.pair, cancel_cause="timeout")
         _time_out(turn)
 

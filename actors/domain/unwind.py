@@ -64,10 +64,10 @@ def wants_price(state: oto.State, mono_ms: int) -> bool:
 
 
 def dues(state: oto.Unwinding) -> list[int]:
+    """When the resting sale is to leave its rung. Without a sale the shell waits for a price: wants_price."""
     sale = current(state.live.pair)
-    if sale is not None and sale.state in ("open", "cancelling"):
-        return [state.due]
-    return [state.due] if sale is None else []
+    resting = sale is not None and sale.state in ("open", "cancelling") and not state.cancel_in_air
+    return [state.due] if resting else []
 
 
 def react(turn: Turn, state: oto.Unwinding, event: oto.SaleEnded | oto.Priced) -> None:

@@ -1,0 +1,415 @@
+"""What a trader keeps of its user: wish, configuration, pauses, days, pairs; and what it writes and tells of them.
+
+Every change goes through here, so that row, event and snapshot of it cannot part. Pairs that are closed stay known for
+an hour: late news of their orders is booked to them, and an order that appears after its absence was proven is theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from actors.desk import Settings, World
+from actors.domain import day as days
+from actors.domain import gate, oto
+from actors.domain.absorb import wanted_pair
+from actors.domain.day import Day
+from actors.domain.instrument import Market
+from actors.domain.legs import Fill
+from actors.domain.orders import TERMINAL, OrderReport, OrderView
+from actors.domain.pair import Rules, wear
+from actors.domain.proof import matches_report
+from actors.domain.trading import Pause, PauseReason, TradingConfig, Wanted
+from actors.domain.turn import since_of
+from actors.messages import TraderRecord
+from actors.records import Owner, changes, restored, still_sellable
+from actors.rows import AuditRow, FillRow, OrderRow, PairRow, PauseRow, RetractFill, Row, UserDayRow
+from actors.snapshots import HINTS, snapshot
+
+if TYPE_CHECKING:
+    from actors.trader import Trader
+
+PAST_MAX = 50
+"""Closed pairs that stay fillable: nearly an hour of a trader that opens one a minute; late news comes in seconds."""
+
+KNOWN_MAX = 10_000
+"""Own order ids that are remembered: more than two days of the busiest trader."""
+
+REFRESH_MS = 300_000
+"""The catalogue refreshes itself hourly and answers from memory: a trader asks it this often."""
+
+QUOTE_ASSET = "USDT"
+"""All pairs of this daemon are quoted in it (requirements, "Trading configuration"); symbols end with it."""
+
+Write = Callable[[Sequence[Row], tuple[object, ...]], None]
+
+
+class Book:
+    """One user, in one incarnation of its trader."""
+
+    write: Write
+
+    def __init__(self, world: World, record: TraderRecord) -> None:
+        config = record.record.config
+        assert config is not None, f"{world.user} has no configuration: the wiring starts no trader without one"
+        self._world = world
+        self.log = world.log.bind(user=world.user)
+        self.user_row = record.record.user
+        self.wanted: Wanted = self.user_row.wanted
+        self.config: TradingConfig = config
+        self.revision = record.record.revision
+        self.pauses: dict[PauseReason, Pause] = {
+            row.reason: Pause(reason=row.reason, since_ms=row.since_at, detail=row.detail, hint=row.hint)
+            for row in record.record.pauses
+        }
+        self.today = record.day.day
+        self._days: dict[str, Day] = {
+            self.today: Day(
+                date=self.today,
+                volume=record.day.volume,
+                counted=record.day.counted_volume,
+                pairs=record.day.pairs,
+                wear=record.day.wear,
+                fees=record.day.fees,
+                last_number=record.day.last_number,
+                done_ms=record.day.done_at,
+            )
+        }
+        self.live: dict[str, oto.LiveState] = {}
+        self._past: dict[str, oto.Closed] = {}
+        self._known = {(symbol, order_id): pair_id for symbol, order_id, pair_id in record.own_orders}
+        self._markets: dict[str, Market] = {}
+        self._resolved_mono: dict[str, int] = {}
+        self._unrecovered = list(record.open_pairs)
+        self._closed_rows = list(record.recent_pairs)
+        self._orders, self._fills = record.orders, record.fills
+        self._foreign: set[tuple[str, str, str]] = set()  # symbol, order id, status: what was written already
+        self.link_symbol: str | None = None
+        self.closed_mono: int | None = None
+        self.balance_mono = 0
+        self.last_fill: FillRow | None = None
+        self._born_ms = world.wall.now_ms()
+        self._seq = self._born_ms << 20
+        self._day_written = ""
+
+    # -- who and when
+
+    @property
+    def owner(self) -> Owner:
+        return Owner(user=self._world.user, token=self.config.token, mul_point=gate.mul_point(self.market))
+
+    @property
+    def market(self) -> Market | None:
+        return self._markets.get(self.config.token)
+
+    @property
+    def symbol(self) -> str | None:
+        return self.market.instrument.symbol if self.market is not None else None
+
+    @property
+    def quote_asset(self) -> str:
+        return self.market.instrument.quote_asset if self.market is not None else QUOTE_ASSET
+
+    @property
+    def day(self) -> Day:
+        return self._days[self.today]
+
+    @property
+    def born_ms(self) -> int:
+        return self._born_ms
+
+    def next_seq(self) -> int:
+        self._seq += 1
+        return self._seq
+
+    def roll_over(self, now_ms: int) -> None:
+        """Another UTC day: its target is open; fills that the exchange dated ahead are in its day already."""
+        today = days.date_of(now_ms)
+        if today > self.today:
+            self.log.info("day_rolled_over", day=today, volume=self.day.volume)
+            self.today = today
+            self._days.setdefault(today, Day(date=today))
+            for old in sorted(self._days)[:-2]:
+                del self._days[old]
+        if self._day_written != self.today:
+            self._day_written = self.today
+            self.write([self._day_row()], ())
+
+    def done(self, now_ms: int) -> None:
+        """The day's target is reached: noted once."""
+        if self.day.done_ms is None:
+            self._days[self.today] = replace(self.day, done_ms=now_ms)
+            self.write([self._day_row()], ())
+            self.log.info("target_reached", day=self.today, volume=self.day.volume, wear=self.day.wear)
+            self._world.events.emit(f"progress.{self._world.user}", "target_reached", day=self.today)
+
+    def number_taken(self, date: str, number: int) -> None:
+        self._days[date] = replace(self._days[date], last_number=number)
+
+    def _day_row(self) -> UserDayRow:
+        return UserDayRow(
+            user=self._world.user,
+            day=self.today,
+            target_volume=self.config.target_volume,
+            target_points=self.config.target_points,
+            done_at=self.day.done_ms,
+        )
+
+    # -- markets
+
+    def rules(self, settings: Settings, market: Market | None = None) -> Rules:
+        market = market if market is not None else self.market
+        assert market is not None, "rules without a market"
+        return Rules(
+            config=self.config,
+            instrument=market.instrument,
+            settle_ms=int(settings.settle_s * 1000),
+            looks=settings.looks,
+            poll_ms=int(settings.poll_s * 1000),
+            credit_lag_ms=int(settings.credit_lag_s * 1000),
+        )
+
+    def unresolved(self, now_mono: int) -> Iterator[tuple[str, bool]]:
+        """(name, must be tradable) of the markets to look up now."""
+        asked = self._resolved_mono.get(self.config.token)
+        if asked is None or now_mono - asked >= REFRESH_MS:
+            yield self.config.token, True
+        for row in (*self._unrecovered, *self._closed_rows):
+            if _base(row) not in self._markets:
+                yield _base(row), False
+
+    def resolved(self, asked: str, market: Market, now_mono: int) -> None:
+        self._markets[asked] = market
+        self._resolved_mono[asked] = now_mono
+
+    @property
+    def recovered(self) -> bool:
+        """The pairs of the earlier life have been taken up."""
+        return not self._unrecovered
+
+    def to_recover(self, settings: Settings) -> list[tuple[PairRow, Sequence[OrderRow], Sequence[FillRow], Rules]]:
+        """Open pairs whose market is known by now; closed ones are taken back into memory on the way."""
+        ready = [row for row in self._unrecovered if _base(row) in self._markets]
+        self._unrecovered = [row for row in self._unrecovered if row not in ready]
+        for row in [row for row in self._closed_rows if _base(row) in self._markets]:
+            self._closed_rows.remove(row)
+            pair = restored(row, self._orders, self._fills, self.rules(settings, self._markets[_base(row)]))
+            assert row.outcome is not None, row
+            self._past[row.pair_id] = oto.Closed(pair=pair, outcome=row.outcome)
+        return [(row, self._orders, self._fills, self.rules(settings, self._markets[_base(row)])) for row in ready]
+
+    # -- pairs
+
+    def state_of(self, pair_id: str) -> oto.State:
+        return self.live[pair_id] if pair_id in self.live else self._past[pair_id]
+
+    def moved(self, before: oto.State | None, after: oto.State, event: str, then: tuple[object, ...]) -> None:
+        """One pair went from `before` to `after`: remembered, counted, written, told."""
+        pair = oto.pair_of(after)
+        pair_id, now_ms = pair.plan.pair_id, self._world.wall.now_ms()
+        if isinstance(after, oto.Closed):
+            self._closed(before, after)
+        else:
+            self._past.pop(pair_id, None)
+            self.live[pair_id] = after
+        for leg in pair.legs():
+            if leg.order_id is not None:
+                self._known[pair.plan.symbol, leg.order_id] = pair_id
+        while len(self._known) > KNOWN_MAX:
+            del self._known[next(iter(self._known))]
+        rows = changes(self.owner, before, after, event, now_ms=now_ms, seq=self.next_seq())
+        for row in rows:
+            self._count(row, before)
+        self.write(rows, then)
+
+    def _closed(self, before: oto.State | None, after: oto.Closed) -> None:
+        pair = after.pair
+        pair_id, date = pair.plan.pair_id, pair.plan.day
+        if date in self._days:
+            day, cost = self._days[date], wear(pair, still_sellable(pair, after.outcome)).total
+            if isinstance(before, oto.Closed):
+                cost -= wear(before.pair, still_sellable(before.pair, before.outcome)).total
+            again = isinstance(before, oto.Closed)
+            self._days[date] = replace(day, pairs=day.pairs + (not again), wear=day.wear + cost)
+        self.live.pop(pair_id, None)
+        self._past[pair_id] = after
+        while len(self._past) > PAST_MAX:
+            del self._past[next(iter(self._past))]
+
+    def _count(self, row: Row, before: oto.State | None) -> None:
+        user = self._world.user
+        match row:
+            case FillRow():
+                self._book_fill(row.exchange_time, row, 1)
+                self.last_fill = row
+                self.log.info("fill", pair_id=row.pair_id, leg=row.leg, price=row.price, quantity=row.quantity)
+                self._world.events.emit(
+                    f"fill.{user}", "fill", pair_id=row.pair_id, order_id=row.order_id, leg=row.leg, side=row.side,
+                    price=row.price, quantity=row.quantity, quote=row.quote_quantity, fill_id=row.fill_id,
+                )  # fmt: skip
+            case RetractFill():
+                assert before is not None, row
+                for leg in oto.pair_of(before).legs():
+                    for fill in leg.fills:
+                        if fill.execution.fill_id == row.fill_id:
+                            self._retract(leg.side, fill)
+            case OrderRow():
+                self._world.events.emit(
+                    f"order.{user}", "order", pair_id=row.pair_id, order_id=row.order_id, leg=row.leg,
+                    status=row.status, executed=row.executed_quantity,
+                )  # fmt: skip
+            case PairRow():
+                self._tell_pair(row)
+            case _:
+                pass
+
+    def _book_fill(self, at_ms: int, row: FillRow, sign: int) -> None:
+        date = days.date_of(at_ms)
+        if date not in self._days and date > self.today:
+            self._days[date] = Day(date=date)
+        if date in self._days:
+            self._days[date] = days.with_fill(
+                self._days[date], row.side, row.quote_quantity, row.commission, row.commission_asset, row.mul_point,
+                sign=sign,
+            )  # fmt: skip
+
+    def _retract(self, side: str, fill: Fill) -> None:
+        execution = fill.execution
+        date = days.date_of(execution.time_ms)
+        if date in self._days:
+            self._days[date] = days.with_fill(
+                self._days[date], side, execution.quote, execution.commission, execution.commission_asset,
+                self.owner.mul_point, sign=-1,
+            )  # fmt: skip
+
+    def _tell_pair(self, row: PairRow) -> None:
+        user = self._world.user
+        if row.status == "closed":
+            self.log.info(
+                "pair_closed", pair_id=row.pair_id, outcome=row.outcome, buy_quote=row.buy_quote,
+                sell_quote=row.sell_quote, wear=row.wear, wear_bps=row.wear_bps,
+            )  # fmt: skip
+        self._world.events.emit(
+            f"pair.{user}", "pair", pair_id=row.pair_id, status=row.status, outcome=row.outcome,
+            buy_quote=row.buy_quote, sell_quote=row.sell_quote, wear=row.wear,
+        )  # fmt: skip
+        self._world.events.emit(
+            f"progress.{user}", "progress", day=self.today, volume=self.day.volume, pairs=self.day.pairs,
+            wear=self.day.wear,
+        )  # fmt: skip
+
+    # -- orders: whose is it?
+
+    def owner_of(self, symbol: str, order_id: str) -> str | None:
+        """The pair, in memory, that this order belongs to."""
+        pair_id = self._known.get((symbol, order_id))
+        return pair_id if pair_id is not None and (pair_id in self.live or pair_id in self._past) else None
+
+    def claimant(self, report: OrderReport) -> str | None:
+        """The pair that an unknown order may belong to."""
+        for pair_id, state in self.live.items():
+            if oto.wants_unknown(state) and oto.pair_of(state).plan.symbol == report.symbol:
+                return pair_id
+        for pair_id, closed in self._past.items():
+            if oto.wants_unknown(closed) and matches_report(wanted_pair(closed.pair), report):
+                return pair_id
+        return None
+
+    def listeners(self) -> list[str]:
+        """Pairs that a look may concern."""
+        return [*self.live, *self._past]
+
+    def orders_for(self, pair_id: str, views: Iterable[OrderView]) -> tuple[OrderView, ...]:
+        """Of a look: the pair's own orders and those that nobody owns."""
+        return tuple(v for v in views if self._known.get((v.symbol, v.order_id), pair_id) == pair_id)
+
+    def foreign(self, views: Iterable[OrderView]) -> list[OrderView]:
+        """Of a look: orders that are certainly not ours and not written yet with this status."""
+        if any(oto.wants_unknown(state) for state in self.live.values()):
+            return []
+        found = []
+        for view in views:
+            key = (view.symbol, view.order_id, view.status)
+            if (view.symbol, view.order_id) not in self._known and key not in self._foreign:
+                self._foreign.add(key)
+                found.append(view)
+        return found
+
+    def alive(self, view: OrderView) -> bool:
+        """Whether a foreign order concerns us: it is open, or it came while this incarnation watched."""
+        return view.status not in TERMINAL or (view.created_ms or 0) >= self._born_ms
+
+    def look_since(self) -> Iterator[int]:
+        for state in self.live.values():
+            yield since_of(oto.pair_of(state))
+
+    def in_doubt(self) -> bool:
+        """A pair needs proofs: a look must be thorough."""
+        return any(not isinstance(state, oto.Open) for state in self.live.values())
+
+    # -- pauses
+
+    def pause(self, reason: PauseReason, detail: str) -> None:
+        """Adds a pause; one that is in force already stays as it is."""
+        if reason in self.pauses:
+            return
+        now_ms = self._world.wall.now_ms()
+        pause = Pause(reason=reason, since_ms=now_ms, detail=detail, hint=HINTS.get(reason, ""))
+        self.pauses[reason] = pause
+        self.write([self._pause_row(pause), self.audit(f"traders/{self._world.user}", "pause", None, reason)], ())
+        self.log.warning("paused", reason=reason, detail=detail)
+        self._world.events.emit(f"pause.{self._world.user}", "paused", reason=reason, detail=detail)
+
+    def lift(self, reasons: Iterable[PauseReason], who: str, then: tuple[object, ...] = ()) -> None:
+        """Ends pauses; for the operator or, opted in, for the trader itself."""
+        rows: list[Row] = []
+        for reason in tuple(reasons):
+            pause = self.pauses.pop(reason)
+            row = self._pause_row(pause)
+            rows.append(replace(row, ended_at=self._world.wall.now_ms(), ended_by=who))
+            rows.append(self.audit(who, "resume", reason, None))
+            self.log.info("resumed", reason=reason, who=who)
+            self._world.events.emit(f"pause.{self._world.user}", "resumed", reason=reason, who=who)
+        self.write(rows, then)
+
+    def _pause_row(self, pause: Pause) -> PauseRow:
+        return PauseRow(
+            user=self._world.user, reason=pause.reason, since_at=pause.since_ms, detail=pause.detail, hint=pause.hint
+        )
+
+    # -- wishes
+
+    def want(self, wanted: Wanted, who: str, then: tuple[object, ...]) -> None:
+        before, self.wanted = self.wanted, wanted
+        self.user_row = replace(self.user_row, wanted=wanted, updated_at=self._world.wall.now_ms())
+        self.log.info("wanted", wanted=wanted, who=who)
+        self.write([self.user_row, self.audit(who, "start" if wanted == "running" else "stop", before, wanted)], then)
+
+    def configure(self, config: TradingConfig, revision: int) -> None:
+        self.config, self.revision = config, revision
+        self._day_written = ""
+
+    def audit(self, who: str, action: str, before: str | None, after: str | None) -> AuditRow:
+        return AuditRow(
+            audit_id=f"traders/{self._world.user}-{self.next_seq()}",
+            happened_at=self._world.wall.now_ms(),
+            who=who,
+            user=self._world.user,
+            action=action,
+            before=before,
+            after=after,
+        )
+
+    # -- what everybody may see
+
+    def publish(self, trader: Trader, decision: gate.Decision | None) -> None:
+        new = snapshot(trader, decision, self._world.snapshot.value)
+        if new != self._world.snapshot.value:
+            self._world.snapshot.publish(new)
+
+
+def _base(row: PairRow) -> str:
+    """The alphaId of a pair's symbol: "ALPHA_22USDT" → "ALPHA_22"."""
+    return row.symbol.removesuffix(QUOTE_ASSET)

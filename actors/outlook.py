@@ -1,0 +1,158 @@
+"""How a trader stands with the exchange: is its order stream connected, was the account heard, do requests get through.
+
+The gate (`reconciled`) is shut at the start of every incarnation, when the order stream is lost, and before a pause
+ends; a clean look at the account that began after that opens it. Looks are taken one at a time, for all who want one.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from actors import desk
+from actors.domain import oto
+from actors.domain.orders import NoAnswer, OrderReport, Refused
+from actors.domain.proof import Look
+from actors.errors import Trouble
+from actors.records import foreign_row
+
+if TYPE_CHECKING:
+    from actors.trader import Trader
+
+RETRY_MS = 2_000
+"""Before a failed look, balance or token look-up is tried again."""
+
+THROTTLE_S = 10.0
+"""A 429 that does not say how long (wire § 10.1: it should)."""
+
+UNREACHABLE = 5
+"""Failed requests in a row after which the exchange counts as unreachable."""
+
+UNREACHED: frozenset[Trouble] = frozenset({"not_sent", "no_reply", "system", "unreadable"})
+
+SURVEY_BACK_MS = 600_000
+"""A look without a live pair reaches back this far: late orders and foreign ones of the last minutes are seen."""
+
+
+class Outlook:
+    """Times are mono_ms. gap: the order stream was not connected all the time since the last look began."""
+
+    def __init__(self, trader: Trader, now_mono: int) -> None:
+        self._trader = trader
+        self.stream_mono: int | None = None
+        self.ever_streamed = False
+        self.reconciled = False
+        self.looking = False
+        self.failures = 0
+        self.throttled_until: int | None = None
+        self._gap = True
+        self._wanted = False
+        self._gate_mono = now_mono  # a look that began before this does not open the gate
+        self.retry_due: int | None = None
+
+    # -- the order stream
+
+    def stream_up(self) -> None:
+        self.stream_mono, self.ever_streamed = self._trader.now().mono_ms, True
+        self.want_look()
+
+    def stream_down(self, why: str) -> None:
+        self.stream_mono, self._gap = None, True
+        self._trader.log.warning("order_stream_lost", why=why)
+        self.close_gate()
+
+    # -- looking at the account
+
+    def want_look(self) -> None:
+        self._wanted = True
+
+    def close_gate(self) -> None:
+        """Nothing is placed before the account was looked at anew."""
+        self.reconciled = False
+        self._gate_mono = self._trader.now().mono_ms
+        self.want_look()
+
+    def look_if_wanted(self) -> None:
+        trader = self._trader
+        if not self._wanted or self.looking or not trader.book.recovered or not self.retry_over():
+            return
+        self._wanted, self.looking = False, True
+        since = min([trader.now().wall_ms - SURVEY_BACK_MS, *trader.book.look_since()])
+        thorough = not self.reconciled or trader.book.in_doubt()
+        trader.spawn(partial(trader.tasks.survey, since, thorough=thorough))
+
+    def surveyed(self, found: desk.Surveyed) -> None:
+        trader, book = self._trader, self._trader.book
+        self.looking, self.failures = False, 0
+        baseline = self._gap
+        if self.stream_mono is not None and self.stream_mono <= found.started.mono_ms:
+            self._gap = False
+        for pair_id in book.listeners():
+            orders = book.orders_for(pair_id, found.orders)
+            look = Look(started=found.started, since_ms=found.since_ms, orders=orders, baseline=baseline)
+            trader.turn(pair_id, oto.Looked(look))
+        for view in book.foreign(found.orders):
+            trader.tasks.write([foreign_row(book.owner, view, trader.now().wall_ms)])
+            if view.symbol == book.symbol and book.alive(view):
+                what = f"order {view.order_id} ({view.side} {view.quantity} at {view.price}) is not ours"
+                book.pause("EXTERNAL_ORDER", what)
+        if not self.reconciled and found.started.mono_ms >= self._gate_mono:
+            self.reconciled = True
+            trader.log.info("reconciled", orders=len(found.orders), live=[*book.live])
+            trader.commands.reconciled()
+
+    def foreign(self, report: OrderReport) -> None:
+        """A report of an order that is certainly not ours."""
+        trader, book = self._trader, self._trader.book
+        trader.tasks.write([foreign_row(book.owner, report, trader.now().wall_ms)])
+        if report.symbol == book.symbol:
+            what = f"{report.side} {report.quantity} at {report.price}"
+            book.pause("EXTERNAL_ORDER", f"order {report.order_id} ({what}) is not ours")
+
+    # -- failures
+
+    def read_failed(self, failed: desk.ReadFailed) -> None:
+        trader = self._trader
+        self._heed(failed.trouble, failed.text, failed.retry_after_s)
+        if failed.what == "look":
+            self.looking = False
+            for pair_id in tuple(trader.book.live):
+                trader.turn(pair_id, oto.LookFailed(failed.trouble, failed.text))
+            self.want_look()
+            trader.commands.look_failed(failed.text)
+        self.retry_later()
+
+    def note_ending(self, event: oto.Event) -> None:
+        """What the ending of a request says about the exchange itself."""
+        if not isinstance(event, oto.PlaceEnded | oto.SaleEnded | oto.CancelEnded):
+            return
+        match event.outcome:
+            case NoAnswer(trouble=trouble, text=text, retry_after_s=retry_after_s):
+                self._heed(trouble, text, retry_after_s)
+            case Refused(trouble="not_sent", text=text):
+                self._heed("not_sent", text, None)
+                self.retry_later()
+            case _:
+                self.failures = 0
+
+    def retry_later(self) -> None:
+        self.retry_due = self._trader.now().mono_ms + RETRY_MS
+
+    def retry_over(self) -> bool:
+        if self.retry_due is not None and self._trader.now().mono_ms >= self.retry_due:
+            self.retry_due = None
+        return self.retry_due is None
+
+    def _heed(self, trouble: Trouble, text: str, retry_after_s: float | None) -> None:
+        """What a failure means for the user beyond its request."""
+        book = self._trader.book
+        reason = oto.TROUBLE_PAUSES.get(trouble)
+        if reason is not None:
+            book.pause(reason, text)
+        if trouble == "throttled":
+            wait_s = retry_after_s if retry_after_s is not None else THROTTLE_S
+            self.throttled_until = self._trader.now().mono_ms + int(wait_s * 1000)
+        if trouble in UNREACHED:
+            self.failures += 1
+            if self.failures >= UNREACHABLE:
+                book.pause("EXCHANGE_UNREACHABLE", f"{self.failures} requests failed, the last: {text}")

@@ -1,0 +1,470 @@
+"""The trader of one user: takes a message, steps the pair machine, performs its effects; decides what to do next.
+
+Theory of operation. One task, the loop, owns everything that is known of the user; it never waits for the world.
+Whatever takes time runs as a task beside it (trader_tasks.py) and comes back as a message (desk.py). Messages: commands
+from the mailbox, reports of the order stream, quotes, endings of requests, acknowledgements of rows, the alarm. After
+each message the loop rolls the day over, looks for reasons to pause, decides whether a pair may begin (domain/gate.py),
+sets its alarm and publishes its snapshot.
+
+    mailbox ─┐                                        ┌─▶ tasks: place, cancel, look, balance, permit …
+    stream ──┼─▶ loop: handle ─▶ turn (domain/turn) ──┼─▶ rows ─▶ outbox ─▶ store
+    quotes ──┤         │                              └─▶ snapshot, events, log
+    tasks ───┘         └─▶ after: roll over, pause, decide
+
+The stages: domain/turn.py is the brain of a pair, domain/gate.py of the user; `book.py` keeps what the user has (pairs,
+day, pauses), this file routes. A new incarnation places nothing before it has looked at the account (`reconciled`).
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from functools import partial
+
+import trio
+
+from actors import desk
+from actors.book import Book
+from actors.commands import Commands
+from actors.domain import day as days
+from actors.domain import gate, oto, unwind
+from actors.domain.orders import Balance, OrderReport
+from actors.domain.pair import Pair, Plan, accounts
+from actors.domain.pricing import sale_price
+from actors.domain.proof import Instant
+from actors.domain.turn import begin, next_due, recover, step
+from actors.errors import MailboxFull
+from actors.messages import Blocked, Drain, KeyRefused, LoadTrader, Over, OwnOrder, SessionRenewed
+from actors.order_stream import OrderStream
+from actors.outlook import Outlook
+from actors.ports import Asked, FeedLink, Inbox, Started, Stop
+from actors.records import restored
+from actors.trader_tasks import Tasks
+
+EVENTS_MAX = 4096
+"""Messages that may wait inside one incarnation: an order stream that outruns the loop by so much ends it (F13)."""
+
+EFFECTS_MAX = 64
+"""More effects than this in one turn would be a storm of our own making."""
+
+STORE_SLOW_MS = 10_000
+"""Rows that are not durable after so long: placing is withheld anyway, from here on the user is told (F59, F65)."""
+
+
+async def run(inbox: Inbox, *, world: desk.World, settings: desk.Settings, task_status: Started) -> None:
+    """One incarnation. Ready once the user's state is loaded; hearing the exchange is a phase, never readiness.
+
+    Raises: MailboxFull, the mailbox or the inner queue overflowed; whatever the store refuses to load with.
+    """
+    record = await world.store.ask(LoadTrader(world.user, days.date_of(world.wall.now_ms())))
+    trader = Trader(world, settings, Book(world, record))
+    async with trio.open_nursery() as nursery:
+        await trader.live(nursery, inbox, task_status)
+        nursery.cancel_scope.cancel()
+
+
+class Trader:
+    """The loop of one incarnation."""
+
+    def __init__(self, world: desk.World, settings: desk.Settings, book: Book) -> None:
+        self.world = world
+        self.settings = settings
+        self.book = book
+        self.log = world.log.bind(user=world.user)
+        self._send, self._receive = trio.open_memory_channel[object](EVENTS_MAX)
+        self.tasks = Tasks(world, self.post, self.now)
+        self.book.write = self.tasks.write
+        self.commands = Commands(self)
+        self.nursery: trio.Nursery
+        self.link: FeedLink | None = None
+        self.started_mono = self.now().mono_ms
+        self.outlook = Outlook(self, self.started_mono)
+        self.free: Decimal | None = None
+        self.held: tuple[Balance, ...] = ()
+        self.short_since: int | None = None
+        self.reading_balance = False
+        self.permitting = False
+        self.blocked: Blocked | None = None
+        self.resolving: set[str] = set()
+        self.draining = False
+        self.stopping = False
+        self._alarm_scope = trio.CancelScope()
+        self._handled = trio.Event()
+
+    def now(self) -> Instant:
+        return Instant(self.world.wall.now_ms(), int(trio.current_time() * 1000))
+
+    def post(self, message: object) -> None:
+        """For tasks and callbacks. Raises: MailboxFull, which ends the incarnation."""
+        try:
+            self._send.send_nowait(message)
+        except trio.WouldBlock:
+            raise MailboxFull(
+                f"more than {EVENTS_MAX} messages wait", where=f"traders/{self.world.user}", do="see why it is slow"
+            ) from None
+
+    # -- life
+
+    async def live(self, nursery: trio.Nursery, inbox: Inbox, task_status: Started) -> None:
+        self.nursery = nursery
+        nursery.start_soon(self._pump, inbox, name="mailbox")
+        nursery.start_soon(self.tasks.outbox, name="outbox")
+        nursery.start_soon(self._alarm, name="alarm")
+        nursery.start_soon(self._order_stream().run, name="order stream")
+        self.after()
+        task_status.started()
+        while not (self.stopping and self.tasks.written):
+            self.handle(await self._receive.receive())
+            self.after()
+
+    async def _pump(self, inbox: Inbox) -> None:
+        """Messages stay in hand until the loop has handled them: a crash answers their askers."""
+        while True:
+            message = await inbox.take()
+            self._handled = trio.Event()
+            self.post(desk.Command(message) if isinstance(message, Asked) else desk.News(message))
+            await self._handled.wait()
+            inbox.finish()
+
+    async def _alarm(self) -> None:
+        while True:
+            with self._alarm_scope:
+                await trio.sleep_forever()
+            self._alarm_scope = trio.CancelScope()
+            self.post(desk.Woke())
+            await trio.lowlevel.checkpoint()
+
+    async def _quotes(self, link: FeedLink) -> None:
+        seen = 0
+        while self.link is link:
+            seen = await link.quotes.changed(seen)
+            self.post(desk.Quoted())
+            await trio.lowlevel.checkpoint()
+
+    def _order_stream(self) -> OrderStream:
+        world = self.world
+        return OrderStream(
+            world.sockets,
+            self.settings.ws_user,
+            world.key,
+            hear=lambda report: self.post(desk.Heard(report)),
+            up=lambda: self.post(desk.StreamUp()),
+            down=lambda why: self.post(desk.StreamDown(why)),
+            failed=lambda why: self.log.warning("order_stream_failed", why=why),
+            lapsed=lambda key: world.keeper.post(KeyRefused(world.user, key)),
+            broken=lambda text: self.post(desk.Broken("PROTOCOL_CHANGED", text)),
+            stale_s=self.settings.stale_s,
+            rng=world.rng,
+        )
+
+    # -- messages
+
+    def handle(self, message: object) -> None:
+        match message:
+            case desk.Command(asked=asked):
+                self.commands.take(asked)
+                self._handled.set()
+            case desk.News(message=news):
+                self._news(news)
+                self._handled.set()
+            case desk.PairNews(pair_id=pair_id, event=event):
+                self.outlook.note_ending(event)
+                self.turn(pair_id, event)
+            case desk.Heard(report=report):
+                self._heard(report)
+            case desk.Acked(then=then):
+                for what in then:
+                    if isinstance(what, desk.PairNews):
+                        self.turn(what.pair_id, what.event)
+                    else:
+                        self.commands.acked(what)
+            case desk.Permitted(plan=plan, answer=answer):
+                self.permitting = False
+                self.blocked = answer if isinstance(answer, Blocked) else None
+                if self.blocked is None:
+                    self._begin(plan)
+            case desk.SalePermitted(pair_id=pair_id, event=priced, answer=answer):
+                self.permitting = False
+                self.blocked = answer if isinstance(answer, Blocked) else None
+                if self.blocked is None:
+                    self.turn(pair_id, priced)
+            case desk.Surveyed():
+                self.outlook.surveyed(message)
+            case desk.BalanceRead():
+                self._balance_read(message)
+            case desk.Resolved(asked=asked_name, market=market):
+                self.resolving.discard(asked_name)
+                self.book.resolved(asked_name, market, self.now().mono_ms)
+                self._recover()
+            case _:
+                self._trouble(message)
+
+    def _trouble(self, message: object) -> None:
+        match message:
+            case desk.StreamUp():
+                self.outlook.stream_up()
+            case desk.StreamDown(why=why):
+                self.outlook.stream_down(why)
+            case desk.Broken(reason=reason, detail=detail):
+                self.book.pause(reason, detail)
+                self.outlook.want_look()
+            case desk.ReadFailed(what=what):
+                if what == "balance":
+                    self.reading_balance = False
+                self.outlook.read_failed(message)
+            case desk.PermitFailed(text=text):
+                self.permitting = False
+                self.outlook.retry_later()
+                self.log.warning("permit_failed", why=text)
+            case desk.ResolveFailed(asked=name, text=text, final=final):
+                self.resolving.discard(name)
+                self.outlook.retry_later()
+                if final:
+                    self.book.pause("TOKEN_UNAVAILABLE", text)
+            case desk.RowsRefused(text=text):
+                self.book.pause("STORE_UNAVAILABLE", text)
+            case desk.Woke() | desk.Quoted():
+                pass
+            case _:
+                raise AssertionError(message)
+
+    def _news(self, news: object) -> None:
+        match news:
+            case Drain():
+                self.draining = True
+            case Stop():
+                self.draining = self.stopping = True
+            case SessionRenewed():
+                self.outlook.want_look()
+            case _:
+                raise AssertionError(news)
+
+    def _heard(self, report: OrderReport) -> None:
+        pair_id = self.book.owner_of(report.symbol, report.order_id)
+        if pair_id is None:
+            pair_id = self.book.claimant(report)
+        if pair_id is None:
+            self.outlook.foreign(report)
+        else:
+            self.turn(pair_id, oto.Reported(report))
+
+    # -- turns
+
+    def turn(self, pair_id: str, event: oto.Event) -> None:
+        before = self.book.state_of(pair_id)
+        after, effects = step(before, event, self.now())
+        self._moved(before, after, type(event).__name__, effects)
+
+    def _begin(self, plan: Plan) -> None:
+        """The permit is here: what was true when it was asked for is checked again, for it was a moment ago."""
+        decision = gate.decide(self.facts())
+        if self.busy() or not isinstance(decision, gate.Propose) or decision.plan.pair_id != plan.pair_id:
+            self._over(plan.pair_id)
+            return
+        self.book.number_taken(plan.day, plan.number)
+        rules = self.book.rules(self.settings)
+        state, effects = begin(plan, rules, self.now())
+        self._moved(None, state, "Begin", effects)
+
+    def _moved(self, before: oto.State | None, after: oto.State, event: str, effects: tuple[oto.Effect, ...]) -> None:
+        assert len(effects) <= EFFECTS_MAX, effects
+        pair = oto.pair_of(after)
+        durable = tuple(
+            desk.PairNews(pair.plan.pair_id, oto.Durable(effect.what))
+            for effect in effects
+            if isinstance(effect, oto.Persist)
+        )
+        self.book.moved(before, after, event, durable)
+        if isinstance(after, oto.Closed) and not isinstance(before, oto.Closed):
+            self.free, self.short_since = None, None
+            self._over(pair.plan.pair_id)
+        for effect in effects:
+            self._perform(pair, effect)
+
+    def _perform(self, pair: Pair, effect: oto.Effect) -> None:
+        match effect:
+            case oto.Place():
+                self.spawn(self.tasks.place, pair)
+            case oto.PlaceSale(number=number):
+                self.spawn(self.tasks.place_sale, pair, number)
+            case oto.CancelOrder(order_id=order_id):
+                self.spawn(self.tasks.cancel, pair, order_id)
+            case oto.TakeLook():
+                self.outlook.want_look()
+            case oto.ReadExecutions(order_id=order_id):
+                self.spawn(self.tasks.executions, pair, order_id)
+            case oto.AskPause(reason=reason, detail=detail):
+                self.book.pause(reason, detail)
+            case oto.Alarm(what=what):
+                self.log.warning("alarm", pair_id=pair.plan.pair_id, what=what)
+            case oto.Unclaimed(report=report):
+                self.outlook.foreign(report)
+            case oto.Persist() | oto.Finished():
+                pass  # its rows are on their way already; the book has closed the pair
+
+    def spawn(self, task: object, *args: object) -> None:
+        self.nursery.start_soon(task, *args, name=getattr(task, "__name__", "task"))  # type: ignore[arg-type]
+
+    def _over(self, pair_id: str) -> None:
+        if self.link is not None:
+            self.link.address.post(Over(self.world.user, pair_id))
+
+    def _balance_read(self, read: desk.BalanceRead) -> None:
+        self.reading_balance, self.outlook.failures = False, 0
+        self.held = read.balances
+        free = [b.free for b in read.balances if b.wallet == "funding" and b.asset == self.book.quote_asset]
+        self.free = sum(free, Decimal(0))
+        self.book.balance_mono = read.asked_mono
+
+    # -- after each message
+
+    def after(self) -> None:
+        now = self.now()
+        self.book.roll_over(now.wall_ms)
+        self._resolve()
+        facts = self.facts()
+        for alarm in gate.alarms(facts):
+            self.book.pause(alarm.reason, alarm.detail)
+        since = self.tasks.unwritten_since
+        if since is not None and now.mono_ms - since >= STORE_SLOW_MS:
+            self.book.pause("STORE_UNAVAILABLE", "records are not durable yet")
+        self.commands.auto_resume(facts)
+        for pair_id, state in tuple(self.book.live.items()):
+            due = next_due(state)
+            if due is not None and due <= now.mono_ms:
+                self.turn(pair_id, oto.Tick())
+        self._price_sales()
+        decision = self._decide()
+        self.outlook.look_if_wanted()
+        self._set_alarm(decision)
+        self.book.publish(self, decision)
+
+    def _decide(self) -> gate.Decision | None:
+        if self.busy():
+            return None
+        if self.draining:
+            return gate.Rest(False, "draining")
+        decision = gate.decide(self.facts())
+        match decision:
+            case gate.PauseNow(reason=reason, detail=detail):
+                self.book.pause(reason, detail)
+            case gate.Reconcile() if not self.outlook.looking:
+                self.outlook.want_look()
+            case gate.ReadBalance() if not self.reading_balance and self.outlook.retry_over():
+                self._read_balance()
+            case gate.Wait(wait="credit_lag"):
+                if self.short_since is None:
+                    self.short_since = self.now().mono_ms
+                if not self.reading_balance and self.now().mono_ms - self.book.balance_mono >= 1000:
+                    self._read_balance()
+            case gate.Propose(plan=plan) if not self.permitting and self.link is not None and self.outlook.retry_over():
+                if self.world.may_begin():
+                    self.permitting = True
+                    self.spawn(self.tasks.permit, self.link.address, plan)
+            case gate.Rest(done=True):
+                self.book.done(self.now().wall_ms)
+            case _:
+                pass
+        return decision
+
+    def busy(self) -> bool:
+        """A pair lives, or may live: nothing new is opened."""
+        return bool(self.book.live) or not self.book.recovered
+
+    def _read_balance(self) -> None:
+        self.reading_balance = True
+        self.spawn(self.tasks.balance)
+
+    def _resolve(self) -> None:
+        """Looks up the markets that are needed and not known; joins the feed of the user's token."""
+        if not self.outlook.retry_over():
+            return
+        for name, tradable in self.book.unresolved(self.now().mono_ms):
+            if name not in self.resolving:
+                self.resolving.add(name)
+                self.spawn(partial(self.tasks.resolve, name, tradable=tradable))
+        market = self.book.market
+        if market is None or self.book.live:
+            return
+        if self.link is None or self.book.link_symbol != market.instrument.symbol:
+            self.link = self.world.feeds.use(self.world.user, market)
+            self.book.link_symbol = market.instrument.symbol
+            self.spawn(self._quotes, self.link)
+
+    def _recover(self) -> None:
+        """Once the markets of the open pairs are known, they are taken up again."""
+        for row, orders, fills, rules in self.book.to_recover(self.settings):
+            pair = restored(row, orders, fills, rules)
+            state, effects = recover(pair, self.now())
+            self._moved(None, state, "Recover", effects)
+
+    def _price_sales(self) -> None:
+        """An unwinding pair that waits for a price gets it, if the price is fresh and the guard permits the sale."""
+        quote = self.link.quotes.value if self.link is not None else None
+        if quote is None or not quote.connected or self.permitting or self.link is None:
+            return
+        now = self.now()
+        if now.wall_ms - max(quote.trade_ms, quote.confirmed_ms) > self.settings.price_age_s_max * 1000:
+            return
+        for pair_id, state in self.book.live.items():
+            if unwind.wants_price(state, now.mono_ms) and quote.symbol == oto.pair_of(state).plan.symbol:
+                assert isinstance(state, oto.Unwinding), state
+                pair = state.live.pair
+                config, filters = pair.rules.config, pair.rules.instrument.filters
+                price, _ = sale_price(quote.price, state.rung, config, accounts(pair).average_buy, filters)
+                self.permitting = True
+                self.spawn(
+                    self.tasks.permit_sale,
+                    self.link.address,
+                    pair_id,
+                    OwnOrder("SELL", price),
+                    oto.Priced(quote.price),
+                )
+                return
+
+    def facts(self) -> gate.Facts:
+        now = self.now()
+        return gate.Facts(
+            user=self.world.user,
+            config=self.book.config,
+            wanted=self.book.wanted,
+            pauses=tuple(self.book.pauses.values()),
+            day=self.book.day,
+            market=self.book.market,
+            quote=self.link.quotes.value if self.link is not None else None,
+            now_ms=now.wall_ms,
+            now_mono=now.mono_ms,
+            started_mono=self.started_mono,
+            reconciled=self.outlook.reconciled,
+            stream_mono=self.outlook.stream_mono,
+            ever_streamed=self.outlook.ever_streamed,
+            closed_mono=self.book.closed_mono,
+            free=self.free,
+            held=self.held,
+            short_since_mono=self.short_since,
+            throttled_until_mono=self.outlook.throttled_until,
+            price_age_max_ms=int(self.settings.price_age_s_max * 1000),
+            credit_lag_ms=int(self.settings.credit_lag_s * 1000),
+        )
+
+    # -- the alarm
+
+    def _set_alarm(self, decision: gate.Decision | None) -> None:
+        now = self.now()
+        dues = [due for due in map(next_due, self.book.live.values()) if due is not None]
+        for state in self.book.live.values():
+            if isinstance(state, oto.Unwinding) and unwind.current(state.live.pair) is None:
+                dues.append(max(state.due, now.mono_ms + 1000))  # quotes come by themselves; confirmations age
+        if isinstance(decision, gate.Wait) and decision.until_mono is not None:
+            dues.append(decision.until_mono)
+        if isinstance(decision, gate.Propose) or self.blocked is not None:
+            dues.append(now.mono_ms + 1000)
+        if self.outlook.retry_due is not None:
+            dues.append(self.outlook.retry_due)
+        dues.append(self.started_mono + gate.RESTART_GRACE_MS + 1)
+        if self.tasks.unwritten_since is not None:
+            dues.append(self.tasks.unwritten_since + STORE_SLOW_MS)
+        dues.extend(self.commands.dues())
+        dues.append(now.mono_ms + days.next_midnight_ms(now.wall_ms) - now.wall_ms)
+        # What is due already was acted on in this very turn: only what is to come can ring.
+        due = min(due for due in dues if due > now.mono_ms)
+        self._alarm_scope.deadline = due / 1000
