@@ -16,7 +16,9 @@ from msgspec import Struct
 Range = tuple[int, int]
 
 
-class Rules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Rules(Struct, kw_only=True, forbid_unknown_fields=True):
+    """Shared by all parts of one exchange and not frozen: a switch may be flipped while it runs."""
+
     # Money
     start_balance: Decimal = Decimal(10_000)  # USDT in funding of an account that is seen for the first time
     buyer_millionths: int = 100  # commission: 100 is 0.01 % (wire § 12.1)
@@ -59,6 +61,7 @@ class Rules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     history_total: bool = False  # top-level `total`, as in 2025
     history_order: Literal["newest", "oldest"] = "newest"
     terms_accepted: bool = True
+    replay_frames: int = 0  # so many old reports come again when a user stream is subscribed (reliability F14)
 
     # Listen keys (§ 10.3)
     key_life_ms: int = 3_600_000
