@@ -28,7 +28,7 @@ from actors.ports import Http, Lane, Wall
 T = TypeVar("T")
 
 NOT_SENT = "NOT_SENT"
-PAGES_MAX = 400  # of history, 200,000 orders: beyond this the exchange ignores the page number
+PAGES_MAX = 200  # of history, 100,000 orders: beyond this the exchange ignores the page number
 
 
 class PublicGateway:
@@ -36,20 +36,20 @@ class PublicGateway:
 
     def __init__(self, http: Http) -> None:
         self._session = _Session(http, None)
-        self.unreadable: tuple[str, ...] = ()
-        """Rows of the newest token list and exchange info that were set aside, with their reasons; for the log."""
+        self.unreadable: dict[str, tuple[str, ...]] = {}
+        """By list ("token list", "exchange info"): rows of the newest reply that were set aside, with their reasons."""
 
     async def tokens(self) -> tuple[Token, ...]:
         """Rows as listed: an alphaId may stand twice (listing.merge_tokens merges and warns)."""
-        found = await self._session.read(requests.token_list(), listing.read_tokens, lane="public", of="token list")
-        self.unreadable = found.unreadable
+        of = "token list"
+        found = await self._session.read(requests.token_list(), listing.read_tokens, lane="public", of=of)
+        self.unreadable[of] = found.unreadable
         return found.tokens
 
     async def instruments(self) -> tuple[Instrument, ...]:
-        found = await self._session.read(
-            requests.exchange_info(), listing.read_instruments, lane="public", of="exchange info"
-        )
-        self.unreadable = found.unreadable
+        of = "exchange info"
+        found = await self._session.read(requests.exchange_info(), listing.read_instruments, lane="public", of=of)
+        self.unreadable[of] = found.unreadable
         return found.instruments
 
     async def trades(self, symbol: str, *, start_ms: int | None = None, limit: int = 1000) -> tuple[Trade, ...]:

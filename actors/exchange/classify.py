@@ -68,7 +68,8 @@ _FREQUENCY = re.compile(
     r"too (?:frequent|many requests|often|fast)|frequently|rate.?limit|频繁|頻繁|次数过多", re.IGNORECASE
 )
 _VERIFICATION = re.compile(
-    r"step flows? ha(?:ve|s) not finish|verification (?:steps?|is|required)|risk.?challenge|验证步骤", re.IGNORECASE
+    r"step flows? ha(?:ve|s) not finish|verification (?:steps?|is|required)|risk.?challenge|安全验证|身份验证|验证步骤",
+    re.IGNORECASE,
 )
 _LOGGED_OUT = re.compile(r"检查是否已登录|请重新登录|please log ?in", re.IGNORECASE)
 

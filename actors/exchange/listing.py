@@ -16,7 +16,7 @@ from msgspec import Meta, Raw, Struct
 from actors.domain.instrument import Filters, Instrument, Token
 from actors.errors import ProtocolChanged
 from actors.exchange.numbers import EXACT, Figure
-from actors.exchange.shapes import Millis, Rows, Shape, Word, changed
+from actors.exchange.shapes import Millis, RowShape, Shape, Word, changed
 
 UNLIMITED = Decimal(10**18)
 """Stands for an absent upper bound of price or quantity; above every bound seen (9999999999), and recordable."""
@@ -34,7 +34,7 @@ class _TokenRow(Struct):
     symbol: Word | None = None
     chainId: Word | None = None
     contractAddress: Annotated[str, Meta(max_length=200)] | None = None
-    mulPoint: Annotated[int, Meta(ge=1, le=1000)] | None = None
+    mulPoint: Annotated[int, Meta(ge=0, le=1000)] | None = None
     listingCex: bool | None = None
     offline: bool | None = None
     offsell: bool | None = None
@@ -57,7 +57,7 @@ class Tokens(Struct, frozen=True):
 
 
 _raw_rows: Shape[list[Raw]] = Shape(list[Raw], of="token list (wire § 3.6)")
-_token_rows: Rows[_TokenRow] = Rows(_TokenRow, of="token list (wire § 3.6)")
+_token_rows: RowShape[_TokenRow] = RowShape(_TokenRow, of="token list (wire § 3.6)")
 _full_info: Shape[_FullInfo] = Shape(_FullInfo, of="token full info (wire § 3)")
 
 
@@ -168,7 +168,7 @@ class Instruments(Struct, frozen=True):
 
 
 _exchange_info: Shape[_ExchangeInfo] = Shape(_ExchangeInfo, of="exchange info (wire § 3.7)")
-_symbol_rows: Rows[_SymbolRow] = Rows(_SymbolRow, of="exchange info (wire § 3.7)")
+_symbol_rows: RowShape[_SymbolRow] = RowShape(_SymbolRow, of="exchange info (wire § 3.7)")
 
 
 def read_instruments(data: Raw) -> Instruments:
@@ -203,22 +203,20 @@ def _instrument(row: _SymbolRow) -> Instrument:
 
 def _filters(symbol: str, rows: list[_FilterRow]) -> Filters:
     """The strictest of all filters of a symbol: several kinds say the same in two ways (wire § 11)."""
+    by_kind: dict[str, list[_FilterRow]] = {}
+    for row in rows:
+        by_kind.setdefault(row.filterType, []).append(row)
 
     def strictest(choose: Callable[[Iterable[Decimal]], Decimal], *sources: tuple[str, str]) -> Decimal | None:
         """sources: (filter type, key). A value of 0 switches a limit off, as on the spot market [I]."""
-        found = [
-            value
-            for kind, key in sources
-            for row in rows
-            if row.filterType == kind and (value := getattr(row, key)) is not None and value > 0
-        ]
+        found = [value for kind, key in sources for row in by_kind.get(kind, ()) if (value := getattr(row, key))]
         return choose(found) if found else None
 
     tick = strictest(max, ("PRICE_FILTER", "tickSize"))
     step = strictest(max, ("LOT_SIZE", "stepSize"))
     if tick is None or step is None:
         raise changed("exchange info (wire § 11)", f"{symbol} has no {'PRICE_FILTER' if tick is None else 'LOT_SIZE'}")
-    orders = [row.limit for row in rows if row.filterType == "MAX_NUM_ORDERS" and row.limit]
+    orders = [row.limit for row in by_kind.get("MAX_NUM_ORDERS", ()) if row.limit]
     percent, by_side = "PERCENT_PRICE", "PERCENT_PRICE_BY_SIDE"
     return Filters(
         tick_size=tick,

@@ -100,7 +100,10 @@ class ContractKline(Struct, frozen=True, kw_only=True):
 
 
 class DepthUpdate(Struct, frozen=True, kw_only=True):
-    """Changed levels, quantities absolute, zero removes. Chain by previous_id == last_id before (wire § 6.4)."""
+    """Changed levels, quantities absolute, zero removes. Chain by previous_id == last_id before (wire § 6.4).
+
+    top: the levels are the best few of the book instead (a `depth5`, `depth10` or `depth20` stream).
+    """
 
     symbol: str
     sent_ms: int
@@ -110,6 +113,7 @@ class DepthUpdate(Struct, frozen=True, kw_only=True):
     previous_id: int
     bids: tuple[Level, ...]
     asks: tuple[Level, ...]
+    top: bool = False
 
 
 class TokenPrice(Struct, frozen=True, kw_only=True):

@@ -127,7 +127,12 @@ def merge_orders(views: Iterable[OrderView]) -> tuple[OrderView, ...]:
         known = newest.get(key)
         newest[key] = view if known is None else _joined(known, view)
     dated = date_by_partner(tuple(newest.values()))
-    return tuple(sorted(dated, key=lambda view: (view.created_ms is None, view.created_ms or 0, view.order_id)))
+    return tuple(sorted(dated, key=_when))
+
+
+def _when(view: OrderView) -> tuple[bool, int, int, str]:
+    """Ids grow with time, as numbers: a shorter one is older."""
+    return (view.created_ms is None, view.created_ms or 0, len(view.order_id), view.order_id)
 
 
 def _joined(one: OrderView, other: OrderView) -> OrderView:
@@ -172,8 +177,8 @@ class _TradeRow(Struct):
     qty: Amount
     quoteQty: Amount
     commission: Amount
-    commissionAsset: Word
     time: Millis
+    commissionAsset: Word | None = None
 
 
 _trade_rows: Shape[list[_TradeRow]] = Shape(list[_TradeRow], of="user-trades (wire § 4.2)")
@@ -190,6 +195,8 @@ def read_executions(data: Raw, *, symbol: str, order_id: str) -> tuple[Execution
             raise changed(_trade_rows.of, f"a row of another order among those of {symbol} {order_id}")
         if row.price <= 0 or row.qty <= 0:
             raise changed(_trade_rows.of, f"a fill of {symbol} {order_id} without price or quantity")
+        if row.commissionAsset is None and row.commission > 0:
+            raise changed(_trade_rows.of, f"a fill of {symbol} {order_id} with a commission in no asset")
         fill = Execution(
             fill_id=text_of(row.pageId),
             trade_id=text_of(row.tradeId),
@@ -197,7 +204,7 @@ def read_executions(data: Raw, *, symbol: str, order_id: str) -> tuple[Execution
             quantity=row.qty,
             quote=row.quoteQty,
             commission=row.commission,
-            commission_asset=row.commissionAsset,
+            commission_asset=row.commissionAsset or "",  # of a commission of nothing
             time_ms=row.time,
             source="rest",
         )

@@ -181,10 +181,10 @@ def terms_agreement() -> Call:
 def _payment_details(side: Side, price: Decimal, quantity: Decimal) -> list[dict[str, str]]:
     """The sum of the amounts must be exactly what the exchange computes, else 000002 (wire § 5.3)."""
     notional = payment(price, quantity)
+    if side == "SELL":
+        return [{"amount": plain(quantity), "paymentWalletType": "ALPHA"}]
     assert notional > 0, (price, quantity)
-    if side == "BUY":
-        return [{"amount": plain(notional), "paymentWalletType": "CARD"}]
-    return [{"amount": plain(quantity), "paymentWalletType": "ALPHA"}]
+    return [{"amount": plain(notional), "paymentWalletType": "CARD"}]
 
 
 def _get(path: str, **query: str | int | None) -> Call:

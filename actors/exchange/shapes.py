@@ -47,7 +47,7 @@ class Shape(Generic[T]):
             raise changed(self.of, f"no readable JSON ({type(error).__name__})") from None
 
 
-class Rows(Generic[T]):
+class RowShape(Generic[T]):
     """A list whose rows are judged one by one, so that one odd row does not hide hundreds of good ones."""
 
     def __init__(self, kind: Any, *, of: str) -> None:

@@ -7,6 +7,7 @@ connection (`StreamLost`) rather than pausing anybody: a damaged line is no chan
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import msgspec
@@ -59,6 +60,7 @@ class _Head(Struct):
 _frame: msgspec.json.Decoder[_Frame] = msgspec.json.Decoder(_Frame)
 _head: msgspec.json.Decoder[_Head] = msgspec.json.Decoder(_Head)
 _ARRAY = ord("[")
+_TOP = re.compile(r"@depth(?:5|10|20)(?:@|$)").search
 _array: msgspec.json.Decoder[list[Raw]] = msgspec.json.Decoder(list[Raw])
 
 
@@ -103,9 +105,11 @@ def _one(stream: str, data: Raw) -> Message:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # e is no text, or data no object
         word = None
     reader = _READERS.get(word) if word is not None else None
-    if reader is None:
-        return Unknown(_kind_of(stream), redact(word or ""))
-    return reader(data)
+    if reader is not None:
+        return reader(data)
+    if word == "depthUpdate":
+        return _read_depth_update(data, top=_TOP(stream) is not None)
+    return Unknown(_kind_of(stream), redact(word or ""))
 
 
 def _kind_of(stream: str) -> str:
@@ -302,7 +306,7 @@ def _read_kline(data: Raw) -> Kline | ContractKline:
     )
 
 
-def _read_depth_update(data: Raw) -> DepthUpdate:
+def _read_depth_update(data: Raw, *, top: bool) -> DepthUpdate:
     wire = _depth_update.read(data)
     return DepthUpdate(
         symbol=wire.s,
@@ -313,6 +317,7 @@ def _read_depth_update(data: Raw) -> DepthUpdate:
         previous_id=wire.pu,
         bids=wire.b,
         asks=wire.a,
+        top=top,
     )
 
 
@@ -325,7 +330,6 @@ _READERS: dict[str, Callable[[Raw], Message]] = {
     "aggTrade": _read_agg_trade,
     "executionReport": read_report,
     "bookTicker": _read_book_ticker,
-    "depthUpdate": _read_depth_update,
     "trade": _read_trade,
     "kline": _read_kline,
     "24hrMiniTicker": _read_day_figures,
