@@ -90,13 +90,16 @@ class Exchange:
         now_ms: int,
         state: State | None = None,
     ) -> None:
-        """journal: takes one line of bytes, which is on its way to disk when it returns. state: of `restore`."""
+        """journal: takes one line of bytes, which a kill cannot undo when it returns; None: lines are taken with
+        `take_journal` after each call, before anybody is told. state: of `restore`.
+        """
         self.listing = listing
         self.rules = rules
         self.faults = faults
         self.market = market
         self.now_ms = now_ms
         self._journal = journal
+        self._lines: list[bytes] = []
         self._state = state or State()
         self._state.at_ms = now_ms
         self._first_ids()
@@ -193,38 +196,41 @@ class Exchange:
         return response
 
     def subscribe(self, stream: str, *, public: bool, now_ms: int) -> bool:
-        """One more listener of a stream. False: no such stream, or no live key: acknowledge it, it stays silent.
+        """One more listener of a stream. False: no such stream, or no live key: it will stay silent (wire § 6.1).
 
-        Once per socket and stream; `unsubscribe` once for each True. User streams are "alpha@<listenKey>".
+        Once per socket and stream, and `unsubscribe` as often. User streams are "alpha@<listenKey>".
         """
         self.advance(now_ms)
+        self._outbox.listen(stream, public=public)
         if public:
             books, tapes = self._floor.books, self._floor.tapes
             return self._broadcast.subscribe(stream, books.__getitem__, tapes.__getitem__, self.now_ms)
         key = stream.removeprefix(USER_STREAM)
         if not stream.startswith(USER_STREAM) or not self._keys.valid(key):
             return False
-        self._outbox.listen(stream, public=False)
         account = self._state.keys[key].account
         for data in self._desk.recent.get(account, ()) if self.rules.replay_frames else ():
             self._outbox.send(stream, data, self.now_ms, public=False, account=account)
         return True
 
     def unsubscribe(self, stream: str, *, public: bool) -> None:
-        """One listener less: for each `subscribe` that returned True."""
+        """One listener less."""
+        self._outbox.unlisten(stream, public=public)
         if public:
-            self._broadcast.unsubscribe(stream)
-        else:
-            self._outbox.unlisten(stream, public=False)
-
-    def ack(self, request_id: int | str | None) -> bytes:
-        """The acknowledgement of a SUBSCRIBE or UNSUBSCRIBE frame, in either captured form (wire § 6.1)."""
-        result = {"result": None} if self.rules.ack_result else {}
-        return msgspec.json.encode(result | {"id": request_id})
+            self._broadcast.unsubscribed(stream)
 
     def take_frames(self) -> list[Frame]:
         """Frames made since the last call, in the order in which they were made."""
         return self._outbox.take()
+
+    def take_journal(self) -> bytes:
+        """What changed since the last call, as whole lines for the journal; b"" if nothing did.
+
+        To be called after each other call and written before any of its frames or its reply leaves, unless a `journal`
+        was given.
+        """
+        lines, self._lines = self._lines, []
+        return b"".join(lines)
 
     # -- api.Venue, for tests and tools that are the market themselves
 
@@ -350,8 +356,9 @@ class Exchange:
         if prices:
             self._prices_ms = self.now_ms
         entry = self._state.drain(prices=prices)
-        if entry is not None and self._journal is not None:
-            self._journal(journals.encode(entry))
+        if entry is None:
+            return
+        (self._journal or self._lines.append)(journals.encode(entry))
 
     def _midnight(self, now_ms: int) -> None:
         """The daily balance snapshot of every account, for the points (wire § 14.1)."""

@@ -74,7 +74,6 @@ class Rules(Struct, kw_only=True, forbid_unknown_fields=True):
     refusal_status: int = 200  # HTTP status of a refusal (§ 1.2)
     login_status: int = 200
     gone_code: str = "481022"  # cancel of a finished or unknown order: code unknown, ours
-    ack_result: bool = True  # {"result":null,"id":2}; False: {"id":1} (both captured)
 
     @classmethod
     def from_mapping(cls, document: Mapping[str, Any]) -> Rules:

@@ -63,12 +63,11 @@ class Broadcast:
     def subscribe(
         self, stream: str, book_of: Callable[[str], Book], tape_of: Callable[[str], Tape], now_ms: int
     ) -> bool:
-        """False: no such stream; it is silent for ever, as an unknown one is on spot."""
+        """Somebody listens to a stream. False: no such stream; it is silent, as an unknown one is on spot."""
         found = SYMBOL_STREAM.fullmatch(stream)
         symbol = found["symbol"].upper() if found else ""
         if found is None or symbol not in self._listing.by_symbol:
             return bool(SILENT.fullmatch(stream))
-        self._outbox.listen(stream, public=True)
         if found["depth"]:
             levels = int(found["depth"][5:] or 0) if found["depth"].startswith("depth") else 0
             streams = self._depth.setdefault(symbol, {})
@@ -80,8 +79,8 @@ class Broadcast:
             self._timetable.at(now_ms, lambda at_ms: self._tick(stream, symbol, tape_of(symbol), at_ms))
         return True
 
-    def unsubscribe(self, stream: str) -> None:
-        self._outbox.unlisten(stream, public=True)
+    def unsubscribed(self, stream: str) -> None:
+        """Perhaps nobody listens to it any more."""
         found = SYMBOL_STREAM.fullmatch(stream)
         if found and not self._outbox.heard(stream, public=True):
             self._depth.get(found["symbol"].upper(), {}).pop(stream, None)
