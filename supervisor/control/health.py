@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from actors.domain.quotes import Quote
 from actors.messages import FeedSnapshot, TraderSnapshot
 from supervisor.control.protocol import rfc3339
-from supervisor.control.views import Node, walk
+from supervisor.control.views import walk
+from supervisor.lifecycle import Node
 
 MAILBOX_FULL_SHARE = 0.8  # beyond this a reader is about to lose its incarnation
 

@@ -11,7 +11,8 @@ from actors.domain.quotes import Quote
 from actors.messages import FeedSnapshot, TraderSnapshot, UserRecord
 from actors.ports import Address, Wall
 from supervisor.bus import EventBus
-from supervisor.control.views import Node, walk
+from supervisor.control.views import walk
+from supervisor.lifecycle import Node
 
 
 class Office(Protocol):

@@ -15,50 +15,29 @@ from __future__ import annotations
 
 import stat
 from collections import Counter
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pynng  # type: ignore[import-untyped]  # it ships no types
 import trio
-from msgspec import Struct
 
-from actors.errors import OtodError, Refusal, Unusable
-from actors.ports import Asked, Inbox, Log, Started
+from actors.errors import Refusal, Unusable
+from actors.ports import Asked, Inbox, Log, Started, Stop
 from supervisor.bus import EventBus, Listener
-from supervisor.control import table
-from supervisor.control.commands import AllFailed, perform
+from supervisor.control.desk import Caller, Desk
 from supervisor.control.memory import ReplyMemory
 from supervisor.control.office import Office
-from supervisor.control.protocol import (
-    FRAME_BYTES_MAX,
-    Request,
-    RequestId,
-    decode,
-    encode_event,
-    encode_refusal,
-    encode_reply,
-)
+from supervisor.control.protocol import FRAME_BYTES_MAX, encode_event
 
 CONTEXTS = 16  # requests under way at once; measured: their number does not matter for throughput
-REQUEST_S_MAX = 10.0  # a client waits longer (otoctl 15 s), so that it always hears our word first
 SEND_MS_MAX = 2000  # a reader that takes no reply for so long is cut off
 UNSENT_MAX = 8  # replies that one connection leaves untaken before it is cut off: half of the contexts stay free
 RECEIVE_BYTES_MAX = 4 * FRAME_BYTES_MAX  # frames between the two get an error reply, longer ones end the connection
+LAST_WORDS_S = 0.05  # nng counts a reply as sent when it has it; closing at once would cut it off
 PERMISSIONS = 0o660  # callers come in through the group
 PATH_BYTES_MAX = 107  # of a unix socket address
-
-
-class Caller(Struct, frozen=True):
-    """Who is on the other end of the connection, as the kernel says."""
-
-    uid: int
-    pid: int
-
-    @property
-    def who(self) -> str:
-        return f"{self.uid}:{self.pid}"
 
 
 async def run(
@@ -84,110 +63,86 @@ async def run(
         events = stack.enter_context(_listen(pynng.Pub0, events_url))
         workers = [stack.enter_context(control.new_context()) for _ in range(contexts)]
         listener = stack.enter_context(bus.listen("pub"))
-        desk = Desk(office, bus, memory, log, rate)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_publish, bus, listener, events)
-            for worker in workers:
-                nursery.start_soon(_serve, desk, worker)
-            log.info("control_listening", control=control_url, events=events_url)
-            task_status.started()
-            while True:
-                message = await inbox.take()
-                if isinstance(message, Asked):
-                    message.reply.refuse(Refusal("control answers on its socket only", where="control"))
-                inbox.finish()
+        reception = Reception(Desk(office, bus, memory, log, rate), log)
+        async with trio.open_nursery() as publishing:
+            publishing.start_soon(_publish, bus, listener, events)
+            async with trio.open_nursery() as serving:
+                for worker in workers:
+                    serving.start_soon(_serve, reception, worker)
+                log.info("control_listening", control=control_url, events=events_url)
+                task_status.started()
+                await _until_stop(inbox)
+                reception.close()  # requests under way are answered, further ones not taken
+            await trio.sleep(LAST_WORDS_S * rate)
+            publishing.cancel_scope.cancel()
+
+
+async def _until_stop(inbox: Inbox) -> None:
+    """Nobody has anything to say to control but the supervisor."""
+    while True:
+        message = await inbox.take()
+        if isinstance(message, Stop):
+            return
+        if isinstance(message, Asked):
+            message.reply.refuse(Refusal("control answers on its socket only", where="control"))
+        inbox.finish()
 
 
 # -- requests
 
 
-class Desk:
-    """Answers frames. No socket in here: bytes in, bytes out."""
+class Reception:
+    """What all workers share: the desk, who leaves replies untaken, and the end of listening."""
 
-    def __init__(self, office: Office, bus: EventBus, memory: ReplyMemory, log: Log, rate: float = 1.0) -> None:
-        self._office = office
-        self._bus = bus
-        self._memory = memory
-        self._rate = rate
+    def __init__(self, desk: Desk, log: Log) -> None:
+        self.desk = desk
         self.log = log
-        self.unsent: Counter[int] = Counter()
+        self.unsent: Counter[int] = Counter()  # by connection
+        self._closed = False
+        self._listening: set[trio.CancelScope] = set()
 
-    async def answer(self, frame: bytes, caller: Caller) -> bytes:
-        request_id, request = decode(frame)
-        if isinstance(request, Refusal):
-            await trio.lowlevel.checkpoint()
-            return encode_refusal(request_id, request)
-        command = table.BY_NAME.get(request.cmd)
-        if command is None or not command.acts or request_id is None:
-            return await self._perform(request, caller)
-        return await self._perform_once(request, caller)
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Around waiting for a request: close() ends it, and any later one."""
+        with trio.CancelScope() as scope:
+            if self._closed:
+                scope.cancel()
+            self._listening.add(scope)
+            try:
+                yield
+            finally:
+                self._listening.remove(scope)
 
-    async def _perform_once(self, request: Request, caller: Caller) -> bytes:
-        key = (caller.uid, caller.pid, request.id, request.cmd)
-        args = msgspec.json.encode(request.args, order="deterministic")
-        try:
-            slot, first = self._memory.claim(key, args, now_s=self._now_s())
-        except Refusal as error:
-            return encode_refusal(request.id, error)
-        if not first:
-            with trio.move_on_after(REQUEST_S_MAX * self._rate):
-                await slot.done.wait()
-            return slot.reply or _timed_out(request.id)
-        try:
-            reply = await self._perform(request, caller)
-        except BaseException:  # a shutdown or a crash: whoever asks again must not wait for a reply that never comes
-            self._memory.abandon(key)
-            raise
-        self._memory.settle(key, reply, now_s=self._now_s())
-        return reply
-
-    async def _perform(self, request: Request, caller: Caller) -> bytes:
-        try:
-            with trio.fail_after(REQUEST_S_MAX * self._rate):
-                data = await perform(
-                    self._office, self._bus, request.cmd, request.args, who=caller.who, rate=self._rate, log=self.log
-                )
-        except trio.TooSlowError:
-            return _timed_out(request.id)
-        except AllFailed as error:
-            return encode_refusal(request.id, error, error.data)
-        except OtodError as error:
-            return encode_refusal(request.id, error)
-        return encode_reply(request.id, data)
-
-    def _now_s(self) -> float:
-        return trio.current_time() / self._rate
+    def close(self) -> None:
+        self._closed = True
+        for scope in self._listening:
+            scope.cancel()
 
 
-def _timed_out(request_id: RequestId) -> bytes:
-    late = Refusal(
-        f"not done within {REQUEST_S_MAX:g} s; it may still come into effect",
-        code="TIMEOUT",
-        do="look at the state first (trading.status), then ask again",
-    )
-    return encode_refusal(request_id, late)
-
-
-async def _serve(desk: Desk, context: Any) -> None:
+async def _serve(reception: Reception, context: Any) -> None:
     while True:
-        message = await context.arecv_msg()
+        message = None
+        with reception.listening():
+            message = await context.arecv_msg()
+        if message is None:
+            return
         pipe = message.pipe
         caller = _caller(pipe)
         if caller is None:
             continue  # it hung up: nobody can be answered, and nobody is known to have asked
-        reply = await desk.answer(message.bytes, caller)
-        if desk.unsent[pipe.id] >= UNSENT_MAX:
-            _cut_off(desk, pipe, caller, "it does not read its replies")
+        reply = await reception.desk.answer(message.bytes, caller)
+        if reception.unsent[pipe.id] >= UNSENT_MAX:
+            _cut_off(reception, pipe, caller, "it does not read its replies")
             continue
-        desk.unsent[pipe.id] += 1
+        reception.unsent[pipe.id] += 1
         try:
-            await _send(desk, context, reply, pipe, caller)
+            await _send(reception, context, reply, pipe, caller)
         finally:
-            desk.unsent[pipe.id] -= 1
-            desk.unsent += Counter()  # drops the zeros
+            reception.unsent[pipe.id] -= 1
+            reception.unsent += Counter()  # drops the zeros
 
 
-async def _send(desk: Desk, context: Any, reply: bytes, pipe: Any, caller: Caller) -> None:
+async def _send(reception: Reception, context: Any, reply: bytes, pipe: Any, caller: Caller) -> None:
     message = pynng.Message(reply)
     with trio.CancelScope(shield=True):
         try:
@@ -196,11 +151,11 @@ async def _send(desk: Desk, context: Any, reply: bytes, pipe: Any, caller: Calle
             message._mem_freed = False  # not taken: ours again, and freed with the object
             if not isinstance(error, pynng.Timeout):
                 raise
-            _cut_off(desk, pipe, caller, f"it took no reply for {SEND_MS_MAX} ms")
+            _cut_off(reception, pipe, caller, f"it took no reply for {SEND_MS_MAX} ms")
 
 
-def _cut_off(desk: Desk, pipe: Any, caller: Caller, why: str) -> None:
-    desk.log.warning("control_cut_off", who=caller.who, why=why)
+def _cut_off(reception: Reception, pipe: Any, caller: Caller, why: str) -> None:
+    reception.log.warning("control_cut_off", who=caller.who, why=why)
     try:
         pipe.close()
     except pynng.Closed:

@@ -7,49 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Any
 
 from actors.domain.quotes import Quote
 from actors.domain.trading import Pause
 from actors.messages import DayRecord, FeedSnapshot, Progress, TraderSnapshot, UserRecord
 from actors.rows import OrderRow, PairRow
 from supervisor.control.protocol import amount, plain, rfc3339, rounded
+from supervisor.lifecycle import Node
 
 BPS = Decimal(10_000)
-
-
-class MailboxNode(Protocol):
-    @property
-    def depth(self) -> int: ...
-    @property
-    def high(self) -> int: ...
-    @property
-    def capacity(self) -> int: ...
-
-
-class Node(Protocol):
-    """One place in the tree as the supervisor's statistics tell it; path "" is the root."""
-
-    @property
-    def path(self) -> str: ...
-    @property
-    def kind(self) -> str: ...
-    @property
-    def state(self) -> str: ...
-    @property
-    def incarnation(self) -> int: ...
-    @property
-    def restarts(self) -> int: ...
-    @property
-    def uptime_s(self) -> float: ...
-    @property
-    def mailbox(self) -> MailboxNode | None: ...
-    @property
-    def last_crash(self) -> Any: ...
-    @property
-    def waiting_for(self) -> str | None: ...
-    @property
-    def children(self) -> Sequence[Node]: ...
 
 
 # -- a user
@@ -243,15 +210,16 @@ def tree(node: Node) -> dict[str, Any]:
     children = [tree(child) for child in node.children]
     if not node.path:
         return {"path": "", "state": node.state, "children": children}
-    mailbox = node.mailbox
+    mailbox, crash = node.mailbox, node.last_crash
     shown: dict[str, Any] = {
         "path": node.path,
         "state": node.state,
         "incarnation": node.incarnation,
         "restarts": node.restarts,
-        "uptime_s": round(node.uptime_s, 1),
+        "uptime_s": None if node.uptime_s is None else round(node.uptime_s, 1),
         "mailbox": mailbox and {"depth": mailbox.depth, "high": mailbox.high, "capacity": mailbox.capacity},
-        "last_crash": plain(node.last_crash),
+        "last_crash": crash
+        and {"at": rfc3339(crash.at_ms), "type": crash.type, "message": crash.message, "place": crash.place},
         "children": children,
     }
     if node.waiting_for:

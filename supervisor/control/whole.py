@@ -63,7 +63,7 @@ async def _system_status(call: Call) -> dict[str, Any]:
         "users": _users_by_state(office),
         "prices": _prices(call, now_ms),
         "actors": {
-            "total": len(nodes),
+            "total": sum(node.kind == "actor" for node in nodes),
             "restarts": sum(node.restarts for node in nodes),
             "parked": [node.path for node in nodes if node.state == "parked"],
             "stuck": [node.path for node in nodes if node.state == "stuck"],

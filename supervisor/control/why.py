@@ -6,7 +6,7 @@ from actors.domain.quotes import Quote
 from actors.domain.trading import Phase, WaitingFor
 from actors.messages import TraderSnapshot
 from supervisor.control.protocol import amount, rfc3339, rounded
-from supervisor.control.views import Node
+from supervisor.lifecycle import Node
 
 _WAITING: dict[WaitingFor, str] = {
     "self_trade": "an order of another user of this daemon stands in the way; first come, first served",

@@ -6,17 +6,16 @@ pynng is imported when the first connection is made: help, completion and querie
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
 import msgspec
 
-from supervisor.control.protocol import VERSION, decode_event
-from supervisor.ctl.sockets import candidates, events_url
+from supervisor.control.protocol import VERSION
+from supervisor.ctl.sockets import candidates
 
 REPLY_BYTES_MAX = 64 << 20  # status of some ten thousand users
-SEEK_MS = 1000  # a daemon that is there takes the connection at once
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -106,30 +105,3 @@ def _connect(urls: list[str], timeout_ms: int) -> tuple[Any, str]:
     looked = "".join(f"\n     {url}" for url in urls)
     hint = "start one with `otod paper`, or name its socket with --socket"
     raise Trouble(f"no daemon at any of these sockets:{looked}\n  -> {hint}", EXIT_NO_DAEMON)
-
-
-def subscriptions(topics: tuple[str, ...]) -> list[str]:
-    """What to subscribe to: "fill" means every user's fills, "fill.alice" hers and not alice2's; nothing means all."""
-    return [f"{topic}{end}" for topic in topics for end in (" ", ".")] or [""]
-
-
-def events(control_url: str, topics: tuple[str, ...], *, wait_s: float | None) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Events as they come: (topic, frame). Ends when none came for wait_s (None: never)."""
-    import pynng
-
-    socket = pynng.Sub0(recv_buffer_size=8192, recv_max_size=REPLY_BYTES_MAX)
-    if wait_s is not None:
-        socket.recv_timeout = round(wait_s * 1000)
-    with socket:
-        for subscription in subscriptions(topics):
-            socket.subscribe(subscription)
-        try:
-            socket.dial(events_url(control_url), block=True)
-        except pynng.NNGException as error:
-            text = f"cannot listen at {events_url(control_url)}: {error}\n  -> start a daemon with `otod paper`"
-            raise Trouble(text, EXIT_NO_DAEMON) from None
-        while True:
-            try:
-                yield decode_event(socket.recv())
-            except pynng.Timeout:
-                return

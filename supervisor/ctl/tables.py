@@ -1,20 +1,28 @@
-"""Answers as tables for people: no frames, numbers to the right, as wide as the terminal and cut nowhere else."""
+"""Answers as tables for people: no frames, numbers to the right, as wide as the terminal."""
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-PIPE_COLUMNS = 200  # nothing is cut for a program that reads lines
+from supervisor.screen import ActorLine, UserLine, actor_line, count, duration, money, state, title_line, user_table
+
+PIPE_COLUMNS = 240  # into a pipe nothing is cut
+
+_NUMBER = re.compile(r"-?\d+(\.\d+)?")
+Answer = Mapping[str, Any]
 
 
 def console() -> Console:
-    return Console(soft_wrap=False, highlight=False, width=None if sys.stdout.isatty() else PIPE_COLUMNS)
+    """Of stdout; colours only on a terminal."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_COLUMNS)
 
 
 def tables(cmd: str, data: Any) -> list[RenderableType]:
@@ -23,16 +31,277 @@ def tables(cmd: str, data: Any) -> list[RenderableType]:
     return make(data) if make else [pretty(data)]
 
 
+# -- users
+
+
+def user_line(user: str, status: Answer, today: Answer | None = None) -> UserLine:
+    """A user of trading.status; today: the same user's stats.progress, which knows the wear."""
+    progress = {**(today or {}), **(status["progress"] or {})}
+    return UserLine(
+        user=user,
+        wanted=status["wanted"],
+        phase=status["phase"],
+        waiting=status["waiting"] and status["waiting"]["for"],
+        pauses=tuple((pause["reason"], pause["detail"]) for pause in status["pauses"]),
+        volume=Decimal(progress.get("volume", 0)),
+        target=_decimal(progress.get("target")),
+        percent=_decimal(progress.get("percent")),
+        pairs=progress.get("pairs", 0),
+        pairs_to_go=progress.get("pairs_to_go") or 0,
+        wear=_decimal(progress.get("wear")),
+        wear_bps=progress.get("wear_bps"),
+    )
+
+
+def trading_tables(data: Answer, today: Answer) -> list[RenderableType]:
+    """trading.status of several users; today: stats.progress of the same users."""
+    lines = [user_line(user, status, today.get(user)) for user, status in _served(data)]
+    if not lines:
+        return []
+    out = console()
+    told: list[RenderableType] = [user_table(lines, out.width, bars=out.is_terminal)]
+    for user, status in _served(data):
+        for pause in status["pauses"]:
+            since = _moment(pause["since"])
+            told.append(Text(f"{user} paused {pause['reason']} since {since} UTC: {pause['detail']}", "yellow"))
+            if pause["hint"]:
+                told.append(Text(f"  -> {pause['hint']}"))
+    return told
+
+
+def _trading(data: Answer) -> list[RenderableType]:
+    return trading_tables(data, {})
+
+
+def _why(data: Answer) -> list[RenderableType]:
+    told: list[RenderableType] = []
+    for user, status in _served(data):
+        told.append(Text.assemble((user, "bold"), "  ", state(user_line(user, status))))
+        told += [Text(f"  - {reason}") for reason in status["because"]]
+        if status["decision"]:
+            told.append(Text(f"  last decision: {status['decision']}"))
+    return told
+
+
+def _users(data: Answer) -> list[RenderableType]:
+    fields = ("user", "display_name", "token", "wanted", "phase", "credentials")
+    table = _table(("USER", "NAME", "TOKEN", "WANTED", "PHASE", "CREDENTIALS"))
+    for each in data["items"]:
+        table.add_row(*(_cell(each[name]) for name in fields))
+    return [table, *_more(data, "user")]
+
+
+def _user_show(data: Answer) -> list[RenderableType]:
+    return [pretty(each) for _, each in _served(data)]
+
+
+def _progress(data: Answer) -> list[RenderableType]:
+    heads = ("USER", "DAY", "VOLUME", "TARGET", "DONE %", "PAIRS", "TO GO", "POINTS", "WEAR", "BPS")
+    table = _table(heads, right=heads[2:])
+    for user, each in _served(data):
+        table.add_row(
+            user, each["day"], _money(each["volume"]), _money(each["target"]), _cell(each["percent"]),
+            _cell(each["pairs"]), _cell(each["pairs_to_go"]), _cell(each["points"]), _money(each["wear"], 4),
+            _cell(each["wear_bps"]),
+        )  # fmt: skip
+    return [table]
+
+
+# -- lists
+
+
+def _orders(data: Answer) -> list[RenderableType]:
+    fields = ("order_id", "pair_id", "leg", "side", "price", "quantity", "executed_quantity", "status", "created_at")
+    heads = ("ORDER", "PAIR", "LEG", "SIDE", "PRICE", "QUANTITY", "EXECUTED", "STATUS", "CREATED (UTC)")
+    return _paged(data, fields, heads, right=("PRICE", "QUANTITY", "EXECUTED"), word="order")
+
+
+def _pairs(data: Answer) -> list[RenderableType]:
+    fields = (
+        "pair_id", "status", "outcome", "buy_price", "sell_price", "quantity", "buy_quote", "wear", "wear_bps",
+        "intent_at",
+    )  # fmt: skip
+    heads = ("PAIR", "STATUS", "OUTCOME", "BUY AT", "SELL AT", "QUANTITY", "BOUGHT", "WEAR", "BPS", "BEGUN (UTC)")
+    return _paged(data, fields, heads, right=heads[3:9], word="pair")
+
+
+def _paged(
+    data: Answer, fields: Sequence[str], heads: Sequence[str], *, right: Iterable[str], word: str
+) -> list[RenderableType]:
+    table = _table(heads, right=right)
+    after: list[RenderableType] = []
+    for user, page in _served(data):
+        for item in page["items"]:
+            table.add_row(*(_moment(item[f]) if f.endswith("_at") else _cell(item[f]) for f in fields))
+        after += _more(page, word, of=user)
+    return [table, *after]
+
+
+def _more(page: Answer, word: str, *, of: str = "") -> list[RenderableType]:
+    shown, total, number = len(page["items"]), page["total"], page["page"]
+    if shown == total:
+        return []
+    whose = f"{of}: " if of else ""
+    return [Text(f"{whose}{shown} of {count(total, word)}, page {number}; --page and --limit show more", "dim")]
+
+
+# -- the system
+
+
+def title_of(system: Answer) -> tuple[str, ...]:
+    """The daemon in one line, of system.status."""
+    prices = system["prices"]
+    parts = [f"otod {system['version']} {system['mode']}", f"up {duration(system['uptime_s'])}"]
+    for each in prices[:3]:
+        parts.append(f"{each['token']} {each['price']}" + ("" if each["connected"] else " (stream down)"))
+    if len(prices) > 3:
+        parts.append(f"{len(prices) - 3} more tokens")
+    return tuple(parts)
+
+
+def actors_of(system: Answer) -> ActorLine:
+    actors = system["actors"]
+    return ActorLine(
+        total=actors["total"], restarts=actors["restarts"], parked=tuple(actors["parked"]), stuck=tuple(actors["stuck"])
+    )
+
+
+def status_head(system: Answer) -> list[RenderableType]:
+    """The first lines of `otoctl status`."""
+    users = {name: number for name, number in system["users"].items() if number and name != "total"}
+    said = ", ".join(f"{number} {name}" for name, number in users.items())
+    who = Text(f"{count(system['users']['total'], 'user')}" + (f": {said}" if said else "") + " · ")
+    return [title_line(title_of(system)), who + actor_line(actors_of(system))]
+
+
+def _system_status(data: Answer) -> list[RenderableType]:
+    told = status_head(data)
+    heads = ("TOKEN", "PRICE", "AGE", "60 S RANGE", "BID", "ASK")
+    table = _table(heads, right=heads[1:])
+    for each in data["prices"]:
+        age, swing = duration(each["age_s"]), f"{each['range_60s_percent']} %"
+        table.add_row(each["token"], each["price"], age, swing, _cell(each["bid"]), _cell(each["ask"]))
+    return [*told, table] if data["prices"] else told
+
+
+def _health(data: Answer) -> list[RenderableType]:
+    if data["healthy"]:
+        return [Text("healthy", "bold green")]
+    told: list[RenderableType] = []
+    for each in data["problems"]:
+        told.append(Text.assemble((each["where"], "bold"), f"  {each['what']}", style="red"))
+        told.append(Text(f"  -> {each['do']}"))
+    return told
+
+
+def _tree(data: Answer) -> list[RenderableType]:
+    heads = ("ACTOR", "STATE", "LIFE", "RESTARTS", "UP", "MAILBOX", "LAST CRASH")
+    table = _table(heads, right=("LIFE", "RESTARTS", "UP", "MAILBOX"), fold="LAST CRASH")
+    for depth, node in _walk(data["children"], 0):
+        name = node["path"].rpartition("/")[2] if depth else node["path"]
+        crash, mailbox, up = node["last_crash"], node["mailbox"], node["uptime_s"]
+        said = node["state"] + (f", waits for {node['waiting_for']}" if node.get("waiting_for") else "")
+        table.add_row(
+            "  " * depth + name,
+            Text(said, "green" if node["state"] == "running" else "red"),
+            str(node["incarnation"]),
+            str(node["restarts"]),
+            "-" if up is None else duration(up),
+            "-" if mailbox is None else f"{mailbox['depth']}/{mailbox['capacity']}",
+            "-" if crash is None else f"{_moment(crash['at'])} {crash['type']}: {crash['message']} ({crash['place']})",
+        )
+    return [table]
+
+
+def rows_table(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
+    """The result of a query; columns of numbers to the right."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for n, name in enumerate(names):
+        cells = [row[n] for row in rows if row[n] is not None]
+        numeric = bool(cells) and all(_is_number(cell) for cell in cells)
+        table.add_column(Text(name), justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text("-" if cell is None else str(cell)) for cell in row))
+    return table
+
+
+def _is_number(cell: Any) -> bool:
+    return isinstance(cell, (int, float)) or (isinstance(cell, str) and bool(_NUMBER.fullmatch(cell)))
+
+
+def _walk(nodes: Iterable[Answer], depth: int) -> Iterable[tuple[int, Answer]]:
+    for node in nodes:
+        yield depth, node
+        yield from _walk(node["children"], depth + 1)
+
+
+def _commands(data: Answer) -> list[RenderableType]:
+    table = _table(("COMMAND", "ARGUMENTS", "WHAT IT DOES"), fold="WHAT IT DOES")
+    for each in data["commands"]:
+        args = " ".join(arg["name"] if arg["required"] else f"[{arg['name']}]" for arg in each["args"])
+        table.add_row(each["cmd"], Text(args or "-"), each["about"])
+    return [table]
+
+
+# -- cells
+
+
+def _table(heads: Sequence[str], *, right: Iterable[str] = (), fold: str = "") -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for head in heads:
+        table.add_column(
+            head,
+            justify="right" if head in right else "left",
+            no_wrap=head != fold,
+            overflow="fold" if head == fold else "ellipsis",
+        )
+    return table
+
+
+def _served(data: Answer) -> list[tuple[str, Any]]:
+    return [(user, each) for user, each in data["users"].items() if "error" not in each]
+
+
+def _cell(value: Any) -> str:
+    return "-" if value is None or value == "" else str(value)
+
+
+def _money(value: str | None, places: int = 2) -> str:
+    return "-" if value is None else money(Decimal(value), places)
+
+
+def _moment(value: str | None) -> str:
+    """2026-11-20T10:00:00.000Z as "2026-11-20 10:00:00"."""
+    return "-" if value is None else value[:19].replace("T", " ")
+
+
+def _decimal(value: str | None) -> Decimal | None:
+    return None if value is None else Decimal(value)
+
+
 def pretty(data: Any) -> RenderableType:
-    """Anything without a table of its own."""
-    if isinstance(data, dict):
+    """Anything without a table of its own: names and values."""
+    if isinstance(data, Mapping):
         table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
         for name, value in data.items():
             table.add_row(Text(name, style="bold"), pretty(value))
         return table
     if isinstance(data, list):
         return Text(", ".join(str(each) for each in data) or "-")
-    return Text("-" if data is None else str(data))
+    return Text(_cell(data))
 
 
-_MADE: dict[str, Callable[[Any], list[RenderableType]]] = {}
+_MADE: dict[str, Callable[[Any], list[RenderableType]]] = {
+    **{f"trading.{verb}": _trading for verb in ("start", "pause", "resume", "stop", "status")},
+    "trading.why": _why,
+    "pair.cancel": _trading,
+    "user.list": _users,
+    "user.show": _user_show,
+    "stats.progress": _progress,
+    "orders.list": _orders,
+    "pairs.list": _pairs,
+    "system.status": _system_status,
+    "system.health": _health,
+    "system.tree": _tree,
+    "system.commands": _commands,
+}

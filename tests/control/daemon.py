@@ -6,7 +6,6 @@ from decimal import Decimal
 from typing import Any
 
 import trio
-from msgspec import Struct
 from msgspec.structs import replace
 
 from actors.domain.instrument import Filters, Instrument, Market, Token
@@ -31,29 +30,28 @@ from actors.messages import (
     UserRecord,
 )
 from actors.rows import OrderRow, PairRow, UserRow
+from supervisor.lifecycle import Node
+from supervisor.mailbox import MailboxStatistics
 
 D = Decimal
 TEN_MS = 1_795_168_800_000  # 2026-11-20T10:00:00.000Z
 PAIR_ID = "alice-2026-11-20-7"
 
 
-class Box(Struct, frozen=True):
-    depth: int = 0
-    high: int = 14
-    capacity: int = 4096
-
-
-class Node(Struct, frozen=True, kw_only=True):
-    path: str
-    kind: str = "actor"
-    state: str = "running"
-    incarnation: int = 1
-    restarts: int = 0
-    uptime_s: float = 61.23
-    mailbox: Box | None = Box()
-    last_crash: Any = None
-    waiting_for: str | None = None
-    children: tuple[Node, ...] = ()
+def node(path: str, **changes: Any) -> Node:
+    """A running actor of the tree."""
+    told = Node(
+        path=path,
+        kind="actor",
+        state="running",
+        incarnation=1,
+        restarts=0,
+        uptime_s=61.23,
+        mailbox=MailboxStatistics(depth=0, high=14, capacity=4096, in_hand=0, posted=99, overflows=0, lost=0),
+        last_crash=None,
+        waiting_for=None,
+    )
+    return replace(told, **changes)
 
 
 class FixedWall:
@@ -296,19 +294,16 @@ class FakeDaemon:
         self.restarted: list[str] = []
         self.forced: list[tuple[str, str]] = []
         self.feeds: dict[str, tuple[FeedSnapshot | None, Quote | None]] = {"KOGE": (FEED, QUOTE)}
-        self.root = Node(
-            path="",
-            kind="supervisor",
+        feeds = (node("feeds/KOGE"),)
+        traders = tuple(node(f"traders/{user}") for user in users)
+        self.root = node(
+            "",
+            kind="group",
             mailbox=None,
             children=(
-                Node(path="store"),
-                Node(path="feeds", kind="supervisor", mailbox=None, children=(Node(path="feeds/KOGE"),)),
-                Node(
-                    path="traders",
-                    kind="supervisor",
-                    mailbox=None,
-                    children=tuple(Node(path=f"traders/{user}") for user in users),
-                ),
+                node("store"),
+                node("feeds", kind="family", mailbox=None, children=feeds),
+                node("traders", kind="family", mailbox=None, children=traders),
             ),
         )
 

@@ -1,0 +1,97 @@
+"""From a request frame to its reply frame, once per acting request, under a deadline. No socket in here."""
+
+from __future__ import annotations
+
+import msgspec
+import trio
+from msgspec import Struct
+
+from actors.errors import OtodError, Refusal
+from actors.ports import Log
+from supervisor.bus import EventBus
+from supervisor.control import table
+from supervisor.control.commands import AllFailed, perform
+from supervisor.control.memory import ReplyMemory
+from supervisor.control.office import Office
+from supervisor.control.protocol import Request, RequestId, decode, encode_refusal, encode_reply
+
+REQUEST_S_MAX = 10.0  # a client waits longer (otoctl 15 s), so that it always hears our word first
+
+
+class Caller(Struct, frozen=True):
+    """Who is on the other end of the connection, as the kernel says."""
+
+    uid: int
+    pid: int
+
+    @property
+    def who(self) -> str:
+        return f"{self.uid}:{self.pid}"
+
+
+class Desk:
+    """rate: trio seconds per real second (--speed)."""
+
+    def __init__(self, office: Office, bus: EventBus, memory: ReplyMemory, log: Log, rate: float = 1.0) -> None:
+        self._office = office
+        self._bus = bus
+        self._memory = memory
+        self._log = log
+        self._rate = rate
+
+    async def answer(self, frame: bytes, caller: Caller) -> bytes:
+        """Always a reply, whatever the frame."""
+        request_id, request = decode(frame)
+        if isinstance(request, Refusal):
+            await trio.lowlevel.checkpoint()
+            return encode_refusal(request_id, request)
+        command = table.BY_NAME.get(request.cmd)
+        if command is None or not command.acts or request_id is None:
+            return await self._perform(request, caller)
+        return await self._perform_once(request, caller)
+
+    async def _perform_once(self, request: Request, caller: Caller) -> bytes:
+        key = (caller.uid, caller.pid, request.id, request.cmd)
+        args = msgspec.json.encode(request.args, order="deterministic")
+        try:
+            slot, first = self._memory.claim(key, args, now_s=self._now_s())
+        except Refusal as error:
+            await trio.lowlevel.checkpoint()
+            return encode_refusal(request.id, error)
+        if not first:
+            with trio.move_on_after(REQUEST_S_MAX * self._rate):
+                await slot.done.wait()
+            return slot.reply or _timed_out(request.id)
+        try:
+            reply = await self._perform(request, caller)
+            self._memory.settle(key, reply, now_s=self._now_s())
+            return reply
+        finally:
+            if slot.reply is None:  # a shutdown: whoever waits for this reply must not wait for ever
+                self._memory.abandon(key)
+
+    async def _perform(self, request: Request, caller: Caller) -> bytes:
+        try:
+            with trio.fail_after(REQUEST_S_MAX * self._rate):
+                data = await perform(
+                    self._office, self._bus, request.cmd, request.args, who=caller.who, log=self._log, rate=self._rate
+                )
+        except trio.TooSlowError:
+            return _timed_out(request.id)
+        except AllFailed as error:
+            return encode_refusal(request.id, error, error.data)
+        except OtodError as error:
+            return encode_refusal(request.id, error)
+        return encode_reply(request.id, data)
+
+    def _now_s(self) -> float:
+        return trio.current_time() / self._rate
+
+
+def _timed_out(request_id: RequestId) -> bytes:
+    late = Refusal(
+        f"not done within {REQUEST_S_MAX:g} s; it may still come into effect",
+        code="TIMEOUT",
+        do="look at the state first (trading.status), then ask again",
+    )
+    return encode_refusal(request_id, late)

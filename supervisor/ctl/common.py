@@ -1,0 +1,114 @@
+"""What all commands of otoctl share: options, printing, exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+import click
+import msgspec
+from click.shell_completion import CompletionItem
+from msgspec import Struct
+
+from supervisor.control.table import BY_NAME, LIMIT_MAX
+from supervisor.ctl.client import EXIT_FAILED, Client, Trouble, refused
+
+TIMEOUT_S = 15.0  # longer than the daemon's own deadline, so that its word comes first
+
+
+class Options(Struct):
+    """What was said before the command."""
+
+    socket: str | None = None
+    as_json: bool = False
+    timeout_s: float = TIMEOUT_S
+
+    def client(self) -> Client:
+        return Client(os.environ, socket=self.socket, timeout_s=self.timeout_s)
+
+
+def options_of(ctx: click.Context) -> Options:
+    return ctx.ensure_object(Options)
+
+
+def perform(ctx: click.Context, cmd: str, args: Mapping[str, Any]) -> None:
+    """Asks the daemon and prints its answer; ends with the exit code of contract § 1."""
+    try:
+        with options_of(ctx).client() as client:
+            reply = client.call(cmd, args)
+    except Trouble as trouble:
+        failing(ctx, trouble)
+    if not reply["ok"]:
+        tell_errors(reply.get("data") or {})
+        failing(ctx, refused(reply["error"]))
+    show(ctx, cmd, reply["data"])
+
+
+def show(ctx: click.Context, cmd: str, data: Any) -> None:
+    """Prints an answer, and ends with exit code 1 where it is bad news (some users failed, not healthy)."""
+    if options_of(ctx).as_json:
+        print_json(data)
+    else:
+        from supervisor.ctl.tables import console, tables
+
+        for each in tables(cmd, data):
+            console().print(each)
+    some_failed = BY_NAME[cmd].on_users and tell_errors(data)
+    if some_failed or (cmd == "system.health" and not data["healthy"]):
+        ctx.exit(EXIT_FAILED)
+
+
+def tell_errors(data: Mapping[str, Any]) -> bool:
+    """Each failed user's error on stderr. Were there any?"""
+    failed = {user: each["error"] for user, each in data.get("users", {}).items() if "error" in each}
+    for user, error in failed.items():
+        click.echo(f"otoctl: {user}: {refused(error)}", err=True)
+    return bool(failed)
+
+
+def failing(ctx: click.Context, trouble: Trouble) -> NoReturn:
+    """Tells of trouble on stderr (with --json also its error object on stdout), and ends with its exit code."""
+    if options_of(ctx).as_json and trouble.error is not None:
+        print_json({"error": trouble.error})
+    click.echo(f"otoctl: {trouble}", err=True)
+    ctx.exit(trouble.exit_code)
+
+
+def print_json(document: Any) -> None:
+    """One line for programs; laid out for people when they look at it."""
+    text = msgspec.json.encode(document).decode()
+    click.echo(msgspec.json.format(text, indent=2) if sys.stdout.isatty() else text)
+
+
+# -- parameters
+
+
+def json_option() -> click.Option:
+    """--json, understood after the command, too."""
+    return click.Option(
+        ["--json"], is_flag=True, expose_value=False, callback=_json_chosen, help="Print JSON for programs."
+    )
+
+
+def _json_chosen(ctx: click.Context, parameter: click.Parameter, chosen: bool) -> None:
+    if chosen:
+        options_of(ctx).as_json = True
+
+
+def users_argument(*, one: bool = False) -> click.Argument:
+    """USER, or as many as wanted."""
+    if one:
+        return click.Argument(["users"], metavar="USER", shell_complete=_complete_user)
+    return click.Argument(["users"], nargs=-1, metavar="[USER]...", shell_complete=_complete_user)
+
+
+def _complete_user(ctx: click.Context, parameter: click.Parameter, begun: str) -> list[CompletionItem]:
+    """User names for the shell; none where no daemon answers at once."""
+    try:
+        with Client(os.environ, socket=ctx.find_root().params.get("socket"), timeout_s=1.0) as client:
+            page = client.data("user.list", {"limit": LIMIT_MAX})
+    except Trouble:
+        return []
+    return [CompletionItem(each["user"]) for each in page["items"] if each["user"].startswith(begun)]

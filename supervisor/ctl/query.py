@@ -1,0 +1,103 @@
+"""`otoctl query`: one SELECT over the published day files, with the views that lie beside them. Needs no daemon.
+
+The files are opened read-only by the views themselves; here only statements that read are let through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from supervisor.control.protocol import amount
+from supervisor.ctl.client import EXIT_FAILED, EXIT_USAGE, Trouble
+from supervisor.ctl.sockets import candidates, state_directory, state_homes
+
+VIEWS = Path("analytics") / "views.sql"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def find_views(environ: Mapping[str, str], *, state_dir: str | None, socket: str | None) -> Path:
+    """views.sql of --state-dir; else beside the named socket; else of the first state directory that has one.
+
+    Raises: Trouble, with the places looked at.
+    """
+    places: list[Path] = []
+    if state_dir:
+        places.append(Path(state_dir))
+    else:
+        beside = (state_directory(url) for url in candidates(environ, socket))
+        places += [place for place in beside if place is not None]
+        places += state_homes(environ)
+    for place in places:
+        if (place / VIEWS).is_file():
+            return (place / VIEWS).absolute()
+    looked = "".join(f"\n     {place / VIEWS}" for place in dict.fromkeys(places))
+    hint = "name the state directory with --state-dir; the files appear some seconds after the first records"
+    raise Trouble(f"no records at any of these places:{looked}\n  -> {hint}", EXIT_FAILED)
+
+
+def run(views: Path, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """Column names and rows; times come as RFC 3339 text, decimals as Decimal. Raises: Trouble."""
+    import duckdb
+
+    with duckdb.connect(":memory:") as connection:
+        try:
+            connection.execute(views.read_text())
+            select = _single_select(sql)
+            columns = [(row[0], row[1]) for row in connection.execute(f"DESCRIBE {select}").fetchall()]
+            rows = connection.execute(_without_zones(select, [kind for _, kind in columns])).fetchall()
+        except duckdb.Error as error:
+            hint = 'otoctl query "SHOW TABLES" lists what there is'
+            raise Trouble(f"{error}\n  -> {hint}", EXIT_FAILED) from None
+    moments = {n for n, (_, kind) in enumerate(columns) if kind == _ZONED}
+    names = [name for name, _ in columns]
+    return names, [tuple(_moment(cell) if n in moments else cell for n, cell in enumerate(row)) for row in rows]
+
+
+_ZONED = "TIMESTAMP WITH TIME ZONE"
+
+
+def _single_select(sql: str) -> str:
+    """Raises: Trouble, it is not one statement that only reads; duckdb.Error, it is no SQL."""
+    import duckdb
+
+    statements = duckdb.extract_statements(sql)
+    if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+        raise Trouble("one SELECT (or SHOW, DESCRIBE, SUMMARIZE) is allowed, nothing that writes", EXIT_USAGE)
+    return str(statements[0].query).strip().rstrip(";")
+
+
+def _without_zones(select: str, kinds: Sequence[str]) -> str:
+    """The same rows, without values that DuckDB hands over by way of a package that we do not have (probes § 5)."""
+    if not any(_ZONED in kind for kind in kinds):
+        return select
+    names = [f"c{n}" for n in range(len(kinds))]
+    cells = []
+    for name, kind in zip(names, kinds, strict=True):
+        if kind == _ZONED:
+            cells.append(f"epoch_us({name})")
+        else:
+            cells.append(f"{name}::VARCHAR" if _ZONED in kind else name)
+    return f"SELECT {', '.join(cells)} FROM ({select}\n) AS rows({', '.join(names)})"
+
+
+def _moment(at_us: int | None) -> str | None:
+    if at_us is None:
+        return None
+    return (_EPOCH + timedelta(microseconds=at_us)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def plain(cell: Any) -> Any:
+    """A cell as JSON: exact decimals as text, like everywhere outside (contract § 3)."""
+    if isinstance(cell, Decimal):
+        return amount(cell)
+    if cell is None or isinstance(cell, (bool, int, float, str)):
+        return cell
+    if isinstance(cell, (list, tuple)):
+        return [plain(each) for each in cell]
+    if isinstance(cell, dict):
+        return {str(name): plain(each) for name, each in cell.items()}
+    return str(cell)

@@ -1,0 +1,149 @@
+"""The short forms, written by hand: status, tree, why, events, top, query, completion."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from supervisor.ctl.client import EXIT_FAILED, EXIT_USAGE, Trouble
+from supervisor.ctl.common import (
+    Options,
+    failing,
+    json_option,
+    options_of,
+    perform,
+    print_json,
+    tell_errors,
+    users_argument,
+)
+
+LISTEN_S = 10.0  # how long `events` listens without --follow
+
+
+def _short(name: str, about: str, *params: click.Parameter) -> Callable[[Callable[..., None]], click.Command]:
+    """A command whose function takes the options and its parameters, and whose Trouble becomes an exit code."""
+
+    def wrap(function: Callable[..., None]) -> click.Command:
+        @click.pass_context
+        def call(ctx: click.Context, /, **given: Any) -> None:
+            try:
+                function(ctx, options_of(ctx), **given)
+            except Trouble as trouble:
+                failing(ctx, trouble)
+
+        return click.Command(name, callback=call, params=[*params, json_option()], help=about)
+
+    return wrap
+
+
+@_short("status", "The daemon in a few lines, and every user (or those named).", users_argument())
+def status(ctx: click.Context, options: Options, users: tuple[str, ...]) -> None:
+    whom: dict[str, Any] = {"users": list(users)} if users else {"all": True}
+    with options.client() as client:
+        system = client.data("system.status")
+        trading = client.data("trading.status", whom)
+        progress = client.data("stats.progress", whom)
+    if options.as_json:
+        print_json({"system": system, **trading})
+        return
+    from supervisor.ctl.tables import console, status_head, trading_tables
+
+    for each in (*status_head(system), "", *trading_tables(trading, progress["users"])):
+        console().print(each)
+    if tell_errors(trading):
+        ctx.exit(EXIT_FAILED)
+
+
+@_short("tree", "Every actor: state, incarnation, restarts, mailbox, last crash. (system tree)")
+def tree(ctx: click.Context, options: Options) -> None:
+    perform(ctx, "system.tree", {})
+
+
+@_short("why", "Why does a user trade, or not? (trading why)", users_argument())
+def why(ctx: click.Context, options: Options, users: tuple[str, ...]) -> None:
+    perform(ctx, "trading.why", {"users": list(users)} if users else {"all": True})
+
+
+@_short(
+    "events",
+    "What happens, as it happens. TOPIC is one of pair, order, fill, pause, progress (perhaps of one user: fill.alice),"
+    " actor, stream, system; all of them if none is named.",
+    click.Argument(["topics"], nargs=-1, metavar="[TOPIC]..."),
+    click.Option(["--follow", "-f"], is_flag=True, help=f"Go on until Ctrl-C, not only for {LISTEN_S:g} s."),
+    click.Option(["--count", "most"], type=click.IntRange(min=1), help="End after so many events."),
+)
+def events(ctx: click.Context, options: Options, topics: tuple[str, ...], follow: bool, most: int | None) -> None:
+    import time
+
+    from supervisor.ctl.events import Subscription, as_line
+
+    with options.client() as client:
+        url = client.url
+    ends_s = None if follow else time.monotonic() + LISTEN_S  # no trio here: this is a small program of its own
+    seen = 0
+    with Subscription(url, topics) as subscription:
+        while most is None or seen < most:
+            left_s = 3600.0 if ends_s is None else ends_s - time.monotonic()
+            if left_s <= 0:
+                return
+            frame = subscription.take(wait_s=max(left_s, 0.001))
+            if frame is not None:
+                click.echo(as_line(frame, as_json=options.as_json))
+                seen += 1
+
+
+@_short(
+    "top",
+    "Users, actors and events on one screen, live. q quits.",
+    click.Option(["--every", "every_s"], type=click.FloatRange(min=0.1), default=1.0, help="Seconds."),
+)
+def top(ctx: click.Context, options: Options, every_s: float) -> None:
+    from supervisor.ctl import top as screen
+    from supervisor.ctl.tables import console
+
+    if not console().is_terminal:
+        raise Trouble("top needs a terminal\n  -> otoctl status tells the same once", EXIT_USAGE)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # so that the terminal is put back in order
+    try:
+        screen.run(options.client, console(), every_s=every_s)
+    except KeyboardInterrupt:
+        return
+
+
+@_short(
+    "query",
+    "One SELECT over the published records: fills, orders, pairs, daily, progress … Needs no running daemon.",
+    click.Argument(["sql"]),
+    click.Option(["--state-dir"], metavar="DIR", help="The daemon's state directory; found by itself where left out."),
+)
+def query(ctx: click.Context, options: Options, sql: str, state_dir: str | None) -> None:
+    from supervisor.ctl.query import find_views, plain, run
+
+    views = find_views(os.environ, state_dir=state_dir, socket=options.socket)
+    names, rows = run(views, sql)
+    if options.as_json:
+        print_json([dict(zip(names, map(plain, row), strict=True)) for row in rows])
+        return
+    from supervisor.ctl.tables import console, rows_table
+
+    console().print(rows_table(names, [[plain(cell) for cell in row] for row in rows]))
+
+
+@_short(
+    "completion",
+    'Prints the completion script of a shell: eval "$(otoctl completion bash)".',
+    click.Argument(["shell"], type=click.Choice(["bash", "zsh", "fish"])),
+)
+def completion(ctx: click.Context, options: Options, shell: str) -> None:
+    from click.shell_completion import get_completion_class
+
+    made = get_completion_class(shell)
+    assert made is not None, shell
+    click.echo(made(ctx.find_root().command, {}, "otoctl", "_OTOCTL_COMPLETE").source())
+
+
+SHORT_FORMS: tuple[click.Command, ...] = (status, tree, why, events, top, query, completion)

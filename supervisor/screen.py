@@ -1,0 +1,214 @@
+"""How users, actors and events look on a terminal: one picture, for `otod paper` and for `otoctl top`. Pure.
+
+Fits from 80 columns up: a wider terminal gets more columns and a longer bar, never a second line per user.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from msgspec import Struct
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+WIDE = 110  # columns from which there is room for the last fill
+BAR_NARROW, BAR_WIDE, BAR_LEAST = 10, 28, 4
+STATE_NARROW, STATE_WIDE = 18, 26
+GAP = 2
+NOTES_MAX = 5  # users whose pause is explained below the table
+EVENTS_MAX = 6
+
+
+class UserLine(Struct, frozen=True, kw_only=True):
+    """One user. percent None: no target known yet. last_fill: "SELL 1.0411 at 47.98"."""
+
+    user: str
+    wanted: str
+    phase: str
+    waiting: str | None = None
+    pauses: tuple[tuple[str, str], ...] = ()  # reason, detail
+    volume: Decimal = Decimal(0)
+    target: Decimal | None = None
+    percent: Decimal | None = None
+    pairs: int = 0
+    pairs_to_go: int = 0
+    wear: Decimal | None = None
+    wear_bps: str | None = None
+    last_fill: str = ""
+
+
+class ActorLine(Struct, frozen=True, kw_only=True):
+    """The tree in one line."""
+
+    total: int
+    restarts: int
+    parked: tuple[str, ...] = ()
+    stuck: tuple[str, ...] = ()
+
+
+class Screen(Struct, frozen=True, kw_only=True):
+    """Everything in the picture. title: parts of the first line, the most important first."""
+
+    title: tuple[str, ...]
+    users: tuple[UserLine, ...]
+    actors: ActorLine
+    events: tuple[str, ...] = ()  # newest last
+    foot: str = ""
+
+
+class Picture:
+    """A Screen as a rich renderable."""
+
+    def __init__(self, screen: Screen) -> None:
+        self._screen = screen
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        screen, columns = self._screen, options.max_width
+        yield title_line(screen.title)
+        yield Text()
+        yield user_table(screen.users, columns)
+        notes = [note for line in screen.users for note in _notes(line)]
+        yield from (_one_line(note, "yellow") for note in notes[:NOTES_MAX])
+        if len(notes) > NOTES_MAX:
+            yield _one_line(f"… and {len(notes) - NOTES_MAX} more pauses", "yellow")
+        yield Text()
+        yield actor_line(screen.actors)
+        yield from (_one_line(event, "dim") for event in screen.events[-EVENTS_MAX:])
+        if screen.foot:
+            yield _one_line(screen.foot, "dim")
+
+
+def title_line(parts: Iterable[str]) -> Text:
+    first, *rest = parts
+    line = Text(first, style="bold", no_wrap=True, overflow="ellipsis")
+    for part in rest:
+        line.append(f" · {part}", style="not bold")
+    return line
+
+
+def user_table(users: Sequence[UserLine], columns: int, *, bars: bool = True) -> Table:
+    """One row per user. Numbers are never cut: the bar goes first, then the name is shortened."""
+    wide = columns >= WIDE
+    heads = ["VOLUME", "PAIRS"]
+    if any(line.wear is not None for line in users):
+        heads += ["WEAR USDT" if wide else "WEAR", "BPS"]
+    numbers = [_numbers(line, wide)[: len(heads)] for line in users]
+    widths = [max(len(head), *(len(row[n]) for row in numbers), 0) for n, head in enumerate(heads)]
+    state_width = STATE_WIDE if wide else STATE_NARROW
+    fill_width = max((len(line.last_fill) for line in users), default=0) if wide else 0
+    taken = sum(width + GAP for width in (*widths, state_width, *([fill_width] if fill_width else [])))
+    longest_name = max((len(line.user) for line in users), default=0)
+    name_width = max(min(longest_name, columns - taken), len("USER"))
+    bar_width = min(columns - taken - name_width - GAP, BAR_WIDE if wide else BAR_NARROW)
+    bars = bars and bar_width >= BAR_LEAST
+
+    table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
+    table.add_column("USER", no_wrap=True, overflow="ellipsis", width=name_width)
+    table.add_column("STATE", no_wrap=True, overflow="ellipsis", width=state_width)
+    if bars:
+        table.add_column("", width=bar_width)
+    for head, width in zip(heads, widths, strict=True):
+        table.add_column(head, justify="right", no_wrap=True, width=width)
+    if fill_width:
+        table.add_column("LAST FILL", no_wrap=True, overflow="ellipsis")
+    for line, row in zip(users, numbers, strict=True):
+        bar = [_bar(line)] if bars else []
+        fill = [Text(line.last_fill)] if fill_width else []
+        table.add_row(Text(line.user), state(line), *bar, *row, *fill)
+    return table
+
+
+def _numbers(line: UserLine, wide: bool) -> tuple[str, str, str, str]:
+    volume = money(line.volume, 2)
+    pairs = "-"
+    if line.target is not None:
+        volume += f"/{money(line.target, 2 if wide or line.target < 10 else 0)}"
+        pairs = f"{line.pairs}/{line.pairs + line.pairs_to_go}"
+    return volume, pairs, "-" if line.wear is None else money(line.wear, 4), line.wear_bps or "-"
+
+
+def state(line: UserLine) -> Text:
+    """What a user is doing in a few words; what hinders it comes first."""
+    if line.pauses:
+        more = f" +{len(line.pauses) - 1}" if len(line.pauses) > 1 else ""
+        return Text(f"‖ {line.pauses[0][0]}{more}", style="red")
+    if line.wanted == "stopped" and line.phase in ("idle", "done"):
+        return Text("stopped", style="dim")
+    if line.phase == "done":
+        return Text("done", style="bold green")
+    if line.waiting:
+        return Text(f"wait: {line.waiting}", style="yellow")
+    if line.wanted == "stopped":
+        return Text(f"stopping: {line.phase}", style="yellow")
+    return Text(line.phase, style="yellow" if line.phase in _UNUSUAL else "green")
+
+
+_UNUSUAL = ("unresolved", "timed_out", "cancelling", "unwinding", "reconciling")
+
+
+def actor_line(actors: ActorLine) -> Text:
+    line = Text(f"{actors.total} actors, {count(actors.restarts, 'restart')}", no_wrap=True, overflow="ellipsis")
+    for word, paths in (("parked", actors.parked), ("stuck", actors.stuck)):
+        if paths:
+            line.append(f", {word}: {', '.join(paths)}", style="bold red")
+    return line
+
+
+def _notes(line: UserLine) -> list[str]:
+    return [f"{line.user} is paused, {reason}: {detail}" for reason, detail in line.pauses if detail]
+
+
+def _one_line(text: str, style: str) -> Text:
+    return Text(text, style=style, no_wrap=True, overflow="ellipsis")
+
+
+def _bar(line: UserLine) -> ProgressBar | Text:
+    if line.percent is None:
+        return Text()
+    style = "bold green" if line.phase == "done" else "green"
+    completed = float(min(line.percent, Decimal(100)))  # a share of a bar, no money
+    return ProgressBar(total=100, completed=completed, complete_style=style, finished_style=style)
+
+
+# -- words and numbers
+
+
+def money(value: Decimal, places: int) -> str:
+    """With thousands set apart, rounded for the eye: records and --json keep every digit."""
+    return f"{round(value, places):,f}"
+
+
+def count(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+
+
+def duration(seconds: float) -> str:
+    """61.2 is "1 min 01 s"."""
+    whole = int(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes:02d} min"
+    return f"{hours // 24} d {hours % 24} h"
+
+
+def event_text(topic: str, kind: str, at: str, payload: Mapping[str, Any]) -> str:
+    """One event on one line: "10:00:03 fill.alice filled side=BUY price=48.02". at: RFC 3339. Empty values left out."""
+    told = " ".join(f"{name}={_short(value)}" for name, value in payload.items() if value not in (None, "", [], ()))
+    return f"{at[11:19]} {topic} {kind} {told}".rstrip()
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, list):
+        return ",".join(str(each) for each in value)
+    if isinstance(value, Mapping):
+        return "{" + " ".join(f"{name}={_short(each)}" for name, each in value.items()) + "}"
+    return str(value)
