@@ -2,7 +2,7 @@
 
 OtodError
 ├── ConfigError            a document or option is wrong                      BAD_ARGUMENT
-│   └── TokenError         a token is unknown, ambiguous or not tradable      TOKEN_UNKNOWN | TOKEN_AMBIGUOUS
+│   └── TokenError         a token is unknown, ambiguous or not tradable      TOKEN_UNKNOWN | TOKEN_AMBIGUOUS | REFUSED
 ├── Refusal                a command cannot be done now                       the code it carries
 ├── Unusable               a socket, port or directory is busy or not writable (exit 1)
 ├── AskFailed              an asked actor gave no answer
