@@ -64,7 +64,8 @@ class PublicGateway:
 class PrivateGateway:
     """PrivateExchange of one user, over that user's session.
 
-    Placing and cancelling never raise: every ending is an outcome. Reads raise ExchangeError, or ProtocolChanged.
+    Placing and cancelling never raise: every ending is an outcome (an AssertionError says that the caller has a bug and
+    nothing was sent). Reads raise ExchangeError, or ProtocolChanged when a reply has lost its known shape.
     """
 
     def __init__(self, http: Http, wall: Wall) -> None:

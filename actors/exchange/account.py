@@ -102,7 +102,7 @@ class UserScore(Struct, frozen=True, kw_only=True):
 
 
 class _ScoreRow(Struct):
-    date: Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
+    date: Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")]
     totalScore: Figure
     balanceScore: Figure
     alphaVolumeScore: Figure

@@ -172,7 +172,7 @@ class _TradeRow(Struct):
     symbol: Word
     orderId: Id
     tradeId: Id
-    pageId: Annotated[str, Meta(pattern=r"^[0-9]{1,40}$")] | Counter
+    pageId: Annotated[str, Meta(pattern=r"^[0-9]{1,40}\Z")] | Counter
     price: Amount
     qty: Amount
     quoteQty: Amount

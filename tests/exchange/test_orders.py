@@ -213,6 +213,7 @@ def test_a_commission_of_nothing_needs_no_asset():
         (row(symbol="ALPHA_8USDT"), "another order"),
         (row(pageId="x"), "pageId"),
         (row(pageId=None), "pageId"),
+        (row(pageId="1\n"), "pageId"),
         (row(commission="1", commissionAsset=None), "commission in no asset"),
         (f"{row()},{row(qty='2')}", "two different fills"),
     ],
