@@ -7,6 +7,7 @@ an hour: late news of their orders is booked to them, and an order that appears 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -19,7 +20,7 @@ from actors.domain.day import Day
 from actors.domain.instrument import Market
 from actors.domain.legs import Fill
 from actors.domain.orders import TERMINAL, OrderReport, OrderView
-from actors.domain.pair import Rules, wear
+from actors.domain.pair import Rules, accounts, wear
 from actors.domain.proof import matches_report
 from actors.domain.trading import Pause, PauseReason, TradingConfig, Wanted
 from actors.domain.turn import since_of
@@ -72,6 +73,7 @@ class Book:
                 counted=record.day.counted_volume,
                 pairs=record.day.pairs,
                 wear=record.day.wear,
+                closed_volume=record.day.closed_volume,
                 fees=record.day.fees,
                 last_number=record.day.last_number,
                 done_ms=record.day.done_at,
@@ -228,11 +230,17 @@ class Book:
         pair = after.pair
         pair_id, date = pair.plan.pair_id, pair.plan.day
         if date in self._days:
-            day, cost = self._days[date], wear(pair, still_sellable(pair, after.outcome)).total
+            day, (cost, bought) = self._days[date], _cost(after)
+            again = isinstance(before, oto.Closed)  # closed anew by late news: only the difference counts
             if isinstance(before, oto.Closed):
-                cost -= wear(before.pair, still_sellable(before.pair, before.outcome)).total
-            again = isinstance(before, oto.Closed)
-            self._days[date] = replace(day, pairs=day.pairs + (not again), wear=day.wear + cost)
+                earlier, before_bought = _cost(before)
+                cost, bought = cost - earlier, bought - before_bought
+            self._days[date] = replace(
+                day,
+                pairs=day.pairs + (not again),
+                wear=day.wear + cost,
+                closed_volume=day.closed_volume + bought,
+            )
         self.live.pop(pair_id, None)
         self._past[pair_id] = after
         while len(self._past) > PAST_MAX:
@@ -408,6 +416,12 @@ class Book:
         new = snapshot(trader, decision, self._world.snapshot.value)
         if new != self._world.snapshot.value:
             self._world.snapshot.publish(new)
+
+
+def _cost(closed: oto.Closed) -> tuple[Decimal, Decimal]:
+    """(wear, BUY quote) of a closed pair."""
+    pair = closed.pair
+    return wear(pair, still_sellable(pair, closed.outcome)).total, accounts(pair).buy_quote
 
 
 def _base(row: PairRow) -> str:

@@ -88,6 +88,7 @@ class DayRecord(Struct, frozen=True, kw_only=True):
     counted_volume: Decimal
     pairs: int
     wear: Decimal
+    closed_volume: Decimal = Decimal(0)  # BUY quote of the closed pairs of the day
     fees: tuple[tuple[str, Decimal], ...]
     last_number: int
     done_at: int | None

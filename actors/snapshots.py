@@ -132,6 +132,7 @@ def _progress(trader: Trader) -> Progress:
         pairs=day.pairs,
         pairs_to_go=gate.pairs_to_go(trader.facts()),
         wear=day.wear,
+        closed_volume=day.closed_volume,
         fees=day.fees,
     )
 

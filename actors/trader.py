@@ -50,13 +50,17 @@ STORE_SLOW_MS = 10_000
 """Rows that are not durable after so long: placing is withheld anyway, from here on the user is told (F59, F65)."""
 
 
-async def run(inbox: Inbox, *, world: desk.World, settings: desk.Settings, task_status: Started) -> None:
+async def run(
+    inbox: Inbox, *, world: desk.World, settings: desk.Settings, reducing: bool = False, task_status: Started
+) -> None:
     """One incarnation. Ready once the user's state is loaded; hearing the exchange is a phase, never readiness.
 
+    reducing: follows what lives, opens nothing, and returns once nothing lives: the last resort of a parked trader.
     Raises: MailboxFull, the mailbox or the inner queue overflowed; whatever the store refuses to load with.
     """
     record = await world.store.ask(LoadTrader(world.user, days.date_of(world.wall.now_ms())))
     trader = Trader(world, settings, Book(world, record))
+    trader.draining = trader.reducing = reducing
     async with trio.open_nursery() as nursery:
         await trader.live(nursery, inbox, task_status)
         nursery.cancel_scope.cancel()
@@ -87,6 +91,7 @@ class Trader:
         self.resolving: set[str] = set()
         self.draining = False
         self.stopping = False
+        self.reducing = False
         self._alarm_scope = trio.CancelScope()
         self._handled = trio.Event()
 
@@ -112,9 +117,13 @@ class Trader:
         nursery.start_soon(self._order_stream().run, name="order stream")
         self.after()
         task_status.started()
-        while not (self.stopping and self.tasks.written):
+        while not self._finished():
             self.handle(await self._receive.receive())
             self.after()
+
+    def _finished(self) -> bool:
+        flat = self.reducing and self.outlook.reconciled and not self.busy()
+        return (self.stopping or flat) and self.tasks.written
 
     async def _pump(self, inbox: Inbox) -> None:
         """Messages stay in hand until the loop has handled them: a crash answers their askers."""
@@ -257,7 +266,7 @@ class Trader:
     def _begin(self, plan: Plan) -> None:
         """The permit is here: what was true when it was asked for is checked again, for it was a moment ago."""
         decision = gate.decide(self.facts())
-        if self.busy() or not isinstance(decision, gate.Propose) or decision.plan.pair_id != plan.pair_id:
+        if self.busy() or self.draining or not isinstance(decision, gate.Propose) or decision.plan.pair_id != plan.pair_id:
             self._over(plan.pair_id)
             return
         self.book.number_taken(plan.day, plan.number)

@@ -13,6 +13,7 @@ import trio
 from actors.desk import (
     Acked,
     BalanceRead,
+    Broken,
     PairNews,
     PermitFailed,
     Permitted,
@@ -29,7 +30,8 @@ from actors.domain.day import DAY_MS
 from actors.domain.orders import OrderView
 from actors.domain.pair import Pair, Plan
 from actors.domain.proof import Instant
-from actors.errors import AskFailed, ExchangeError, StoreRefused, TokenError
+from actors.errors import AskFailed, ExchangeError, ProtocolChanged, StoreRefused, TokenError
+from actors.exchange.orders import merge_orders
 from actors.messages import OwnOrder, Permit, Resolve
 from actors.ports import Address
 from actors.rows import Row
@@ -85,13 +87,13 @@ class Tasks:
                 open_orders = await exchange.open_orders()
                 end_ms = self._now().wall_ms + DAY_MS
                 history = await exchange.history(start_ms=since_ms, end_ms=end_ms)
-                views = merged(open_orders, history)
+                views = merge_orders((*open_orders, *history))
                 if not thorough or views == previous:
                     self._post(Surveyed(started, since_ms, views))
                     return
                 previous = views
-        except ExchangeError as error:
-            self._post(ReadFailed("look", error.trouble, str(error), error.retry_after_s))
+        except (ExchangeError, ProtocolChanged) as error:
+            self._failed("look", error)
         else:
             text = f"no two equal passes in {PASSES_MAX}: the account keeps changing"
             self._post(ReadFailed("look", "unreadable", text, None))
@@ -99,9 +101,9 @@ class Tasks:
     async def executions(self, pair: Pair, order_id: str) -> None:
         try:
             found = await self._world.exchange.executions(pair.plan.symbol, order_id)
-        except ExchangeError as error:
+        except (ExchangeError, ProtocolChanged) as error:
             self._post(PairNews(pair.plan.pair_id, oto.ExecutionsFailed(order_id, str(error))))
-            self._post(ReadFailed("executions", error.trouble, str(error), error.retry_after_s))
+            self._failed("executions", error)
         else:
             self._post(PairNews(pair.plan.pair_id, oto.ExecutionsRead(order_id, found)))
 
@@ -109,10 +111,17 @@ class Tasks:
         asked = self._now().mono_ms
         try:
             balances = await self._world.exchange.wallets()
-        except ExchangeError as error:
-            self._post(ReadFailed("balance", error.trouble, str(error), error.retry_after_s))
+        except (ExchangeError, ProtocolChanged) as error:
+            self._failed("balance", error)
         else:
             self._post(BalanceRead(balances, asked))
+
+    def _failed(self, what: str, error: ExchangeError | ProtocolChanged) -> None:
+        if isinstance(error, ProtocolChanged):
+            self._post(Broken("PROTOCOL_CHANGED", str(error)))
+            self._post(ReadFailed(what, "unreadable", str(error), None))
+        else:
+            self._post(ReadFailed(what, error.trouble, str(error), error.retry_after_s))
 
     async def resolve(self, token: str, *, tradable: bool) -> None:
         try:
@@ -182,14 +191,3 @@ class Tasks:
                 self._post(RowsRefused(str(error)))
             else:
                 self._post(Acked(then))
-
-
-def merged(open_orders: Iterable[OrderView], history: Iterable[OrderView]) -> tuple[OrderView, ...]:
-    """One row per order, the one that tells most; by symbol and id, so that two passes can be compared."""
-    best: dict[tuple[str, str], OrderView] = {}
-    for view in (*open_orders, *history):
-        key = (view.symbol, view.order_id)
-        known = best.get(key)
-        if known is None or (view.executed, view.updated_ms or 0) >= (known.executed, known.updated_ms or 0):
-            best[key] = view
-    return tuple(best[key] for key in sorted(best))

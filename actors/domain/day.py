@@ -19,13 +19,14 @@ DAY_MS = 86_400_000
 
 
 class Day(Struct, frozen=True, kw_only=True):
-    """date: "2026-11-20". volume, counted, wear in USDT. pairs: closed ones. last_number: highest number given out."""
+    """date: "2026-11-20". volume, counted, wear, closed_volume in USDT. pairs: closed ones. last_number: highest number given out."""
 
     date: str
     volume: Decimal = ZERO
     counted: Decimal = ZERO
     pairs: int = 0
     wear: Decimal = ZERO
+    closed_volume: Decimal = ZERO  # BUY quote of the closed pairs: what their wear is set against
     fees: tuple[tuple[str, Decimal], ...] = ()
     last_number: int = 0
     done_ms: int | None = None

@@ -1,0 +1,117 @@
+"""otod: the daemon's command line. Exit codes and options: contract § 1."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from decimal import Decimal, InvalidOperation
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from actors.errors import ConfigError, IntegrityError, OtodError
+from supervisor import demo
+from supervisor.paper_house import token_names
+
+VERSION = "0.1.0"
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_INTEGRITY = 78
+"""Configuration, key or store integrity: a restart does not help, and systemd is told not to try."""
+
+
+class Amount(click.ParamType[Decimal]):
+    """A positive amount of USDT; money is never read as a float."""
+
+    name = "usdt"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Decimal:
+        try:
+            amount = Decimal(str(value))
+        except InvalidOperation:
+            self.fail(f"{value!r} is not an amount; write digits, as in 500 or 49.5", param, ctx)
+        if not amount.is_finite() or amount <= 0:
+            self.fail(f"{value!r} must be a positive amount", param, ctx)
+        if amount > AMOUNT_MAX:
+            self.fail(f"{value!r} is more than {AMOUNT_MAX:,}: a slip of the decimal point?", param, ctx)
+        return amount
+
+
+AMOUNT_MAX = Decimal(1_000_000_000)
+
+
+def paper_state_dir(environ: Mapping[str, str], name: str) -> Path:
+    """Contract § 2: $STATE_DIRECTORY, else $XDG_STATE_HOME/NAME, else ~/.local/state/NAME."""
+    given = environ.get("STATE_DIRECTORY")
+    if given:
+        return Path(given.split(":", maxsplit=1)[0])
+    home = Path(environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    return home / name
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(VERSION, prog_name="otod")
+def main() -> None:
+    """Trades Binance Alpha tokens with OTO pairs for many users. Start with: otod paper"""
+
+
+@main.command()
+@click.option("--state-dir", type=click.Path(path_type=Path, file_okay=False), help="Where records are kept.")
+@click.option("--users", type=click.IntRange(1, 1000), default=3, show_default=True, help="Demo users.")
+@click.option("--token", metavar="NAME", help="Short name of the token; a new directory begins with KOGE.")
+@click.option("--seed", type=click.IntRange(0), help="Of the synthetic market.")
+@click.option("--replay", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="CSV of real trades.")
+@click.option("--replay-once", is_flag=True, help="Stop at the end of the tape instead of mirroring it.")
+@click.option("--speed", type=click.FloatRange(0, 1000, min_open=True), default=1.0, show_default=True)
+@click.option("--for", "for_s", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="End after.")
+@click.option("--target", type=Amount(), metavar="USDT", help="Volume per user and day; a new directory: 500.")
+@click.option("--chaos", type=click.FloatRange(0), default=0.0, metavar="RATE", help="Injected crashes per minute.")
+@click.option("--fresh", is_flag=True, help="Delete this demo directory first.")
+@click.option("--no-view", is_flag=True, help="Log lines instead of the live view.")
+def paper(state_dir: Path | None, token: str | None, no_view: bool, **given: Any) -> None:
+    """The whole daemon trading on the embedded exchange, with a live view."""
+    if token is not None and token not in token_names():
+        names = ", ".join(token_names())
+        raise click.BadParameter(f"{token!r} is not listed on the paper exchange: {names}", param_hint="--token")
+    options = demo.Options(
+        state_dir=(state_dir or paper_state_dir(os.environ, "otod-paper")).absolute(),
+        token=token,
+        view=not no_view,
+        version=VERSION,
+        **given,
+    )
+    _end(partial(demo.run, options, Console()))
+
+
+def _end(body: Callable[[], int]) -> None:
+    """Runs it; what is wrong is said on stderr in one line that says what to do, never as a traceback."""
+    try:
+        code = body()
+    except OtodError as error:
+        click.echo(f"otod: {root_of(error)}", err=True)
+        code = _code(root_of(error))
+    sys.exit(code)
+
+
+def root_of(error: OtodError) -> OtodError:
+    """What a failed start failed with: the cause says more than the child's name."""
+    while isinstance(error.__cause__, OtodError):
+        error = error.__cause__
+    return error
+
+
+def _code(error: OtodError) -> int:
+    return EXIT_INTEGRITY if isinstance(error, IntegrityError) else EXIT_USAGE if is_usage(error) else EXIT_FAILED
+
+
+def is_usage(error: OtodError) -> bool:
+    return isinstance(error, ConfigError)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""How a run ends: signals and other reasons, the first of which asks for an orderly stop."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import Literal
+
+import trio
+
+Reason = Literal["done", "stalled", "time", "signal"]
+"""done: all targets are reached. stalled: nobody unfinished can go on. time: --for is over. signal: Ctrl-C, SIGTERM."""
+
+
+class Ending:
+    """The first reason counts."""
+
+    def __init__(self) -> None:
+        self.reason: Reason | None = None
+        self.text = ""
+        self.asked = trio.Event()
+
+    def ask(self, reason: Reason, text: str = "") -> None:
+        if self.reason is None:
+            self.reason, self.text = reason, text
+            self.asked.set()
+
+
+async def until_signal(ending: Ending, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    """The first SIGINT or SIGTERM asks for an orderly stop, a second SIGINT ends the process at once with status 1.
+
+    At once is safe: whatever was acknowledged is on disk, and the next start looks at the exchange first.
+    """
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        task_status.started()
+        async for signum in signals:
+            if signum == signal.SIGINT and ending.reason == "signal":
+                end_at_once("second Ctrl-C: ended at once; live pairs are taken up at the next start")
+            ending.ask("signal", signal.Signals(signum).name)
+
+
+def end_at_once(why: str) -> None:
+    print(f"otod: {why}", file=sys.stderr, flush=True)  # noqa: T201  the log may be what hangs
+    os._exit(1)
+
+
+def stuck(paths: tuple[str, ...]) -> None:
+    """For Tree(on_stuck=…): the process can only end by force (design § 1)."""
+    end_at_once(f"stuck: {', '.join(paths)} did not stop when cancelled")

@@ -1,0 +1,101 @@
+"""The real world behind the ports: sockets, threads, files and the system's clock, joined for one daemon process."""
+
+from __future__ import annotations
+
+import random
+import ssl
+from collections.abc import Mapping
+from pathlib import Path
+from uuid import UUID
+
+from msgspec import Struct
+
+from actors.adapters.dialer import TcpDialer
+from actors.adapters.duck import DuckDatabase
+from actors.adapters.limits import Rates
+from actors.adapters.websocket import TrioSockets
+from actors.ports import Log, Started, Vault, Wall
+from supervisor.bus import EventBus
+from supervisor.control.memory import ReplyMemory
+from supervisor.control.server import run as run_control
+from supervisor.sessions import Sessions
+from supervisor.spec import Start
+from supervisor.wiring import Daemon, Outside
+
+
+class Place(Struct, frozen=True, kw_only=True):
+    """Where a daemon lives and which exchange it belongs to. instance: written into every published row."""
+
+    state_dir: Path
+    run_dir: Path
+    identity: str
+    instance: str
+    rest_base: str
+
+
+class Limits(Struct, frozen=True, kw_only=True):
+    """websockets_max: connects within five minutes, None for the loopback. Times in seconds."""
+
+    rates: Rates
+    call_s_max: float = 10.0
+    connect_s_max: float = 5.0
+    websockets_max: int | None = None
+
+
+def real_world(
+    place: Place,
+    limits: Limits,
+    *,
+    wall: Wall,
+    vault: Vault,
+    log: Log,
+    rng: random.Random,
+    rate: float = 1.0,
+    duck: Mapping[str, object] | None = None,
+) -> Outside:
+    """duck: further options of the database (threads, memory_limit, accept_lost_records). rate: trio s per real s."""
+    dialer = TcpDialer(
+        ssl.create_default_context(),
+        connect_s_max=limits.connect_s_max * rate,
+        websockets_max=limits.websockets_max,
+    )
+    return Outside(
+        wall=wall,
+        sockets=TrioSockets(dialer),
+        sessions=Sessions(place.rest_base, dialer, limits.rates, vault, wall, call_s_max=limits.call_s_max * rate),
+        database=DuckDatabase(
+            place.state_dir,
+            identity=place.identity,
+            instance=place.instance,
+            wall=wall,
+            **(duck or {}),  # type: ignore[arg-type]
+        ),
+        rng=rng,
+        log=log,
+        bus=EventBus(wall, boot=str(UUID(int=rng.getrandbits(128), version=4))),
+        rate=rate,
+    )
+
+
+class ControlBody:
+    """Makes the body of the child `control` for a daemon; what clients sent stays known over its incarnations."""
+
+    def __init__(self, place: Place, outside: Outside) -> None:
+        self._place, self._outside = place, outside
+        self._memory = ReplyMemory()
+
+    def __call__(self, daemon: Daemon) -> Start:
+        async def body(inbox: object, *, task_status: Started) -> None:
+            await run_control(
+                inbox,  # type: ignore[arg-type]
+                office=daemon,
+                bus=self._outside.bus,
+                memory=self._memory,
+                control_url=f"ipc://{self._place.run_dir / 'control.sock'}",
+                events_url=f"ipc://{self._place.run_dir / 'events.sock'}",
+                log=self._outside.log.bind(child="control"),
+                rate=self._outside.rate,
+                task_status=task_status,
+            )
+
+        return body

@@ -1,0 +1,159 @@
+"""Builds the paper exchange of `otod paper` and `otod exchange`: its memory, its market, its listening sockets.
+
+What a state directory was begun with (seed, tape) is written beside the journal: the same market goes on after a
+restart, and another one is refused rather than mixed in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Sequence
+from decimal import Decimal
+from pathlib import Path
+
+import msgspec
+import trio
+from msgspec import Struct
+
+from actors.adapters.paper import LOOPBACK, PaperServer, addresses, listen, load_recording
+from actors.adapters.paper_journal import FileJournal
+from actors.errors import ConfigError, IntegrityError
+from actors.paper.faults import Faults
+from actors.paper.listing import demo_listing
+from actors.paper.machine import Exchange
+from actors.paper.market import SyntheticMarket, Traded
+from actors.paper.replay import TapeMarket
+from actors.paper.rules import Rules
+from actors.ports import Wall
+
+DEFAULT_SEED = 1
+
+PACE: dict[str, float] = {"KOGE": 3.0, "LUMI": 1.0}
+"""Orders per second of the lively tokens; the ALPHA busiest 5 % trade 3.4 a second (probes § 7)."""
+
+QUIET_PACE = 0.25
+"""Of all others: the upper quartile of ALPHA tokens trades 0.29 times a second (probes § 7)."""
+
+AHEAD_MS = 10_000
+"""A directory that ran ahead of the clock (--speed) goes on so much later than its journal's last entry: records may be
+a little younger than the journal."""
+
+
+class Begun(Struct, frozen=True, kw_only=True):
+    """What a directory was begun with. tape: name and digest of the replayed file."""
+
+    seed: int
+    tape: str | None = None
+
+
+class House(Struct, frozen=True, kw_only=True):
+    """An exchange with its memory. start_ms: the earliest time at which it may go on."""
+
+    exchange: Exchange
+    journal: FileJournal
+    seed: int
+    start_ms: int
+
+    def server(self, wall: Wall) -> PaperServer:
+        return PaperServer(self.exchange, wall, self.journal)
+
+
+class Doors(Struct, frozen=True, kw_only=True):
+    """Listening sockets, and where they are: rest_base, ws_public, ws_user."""
+
+    http: Sequence[trio.SocketListener]
+    ws: Sequence[trio.SocketListener]
+    urls: dict[str, str]
+
+
+def open_house(
+    directory: Path,
+    *,
+    now_ms: int,
+    seed: int | None = None,
+    replay: Path | None = None,
+    replay_once: bool = False,
+    faults: Faults | None = None,
+    rules: Rules | None = None,
+) -> House:
+    """The exchange of this directory, as it was left, or a new one. seed, replay None: as begun.
+
+    now_ms: the time at which it goes on; later if it has been there already. Raises: ConfigError, another seed or tape
+    than it was begun with, or an unreadable tape; IntegrityError, a damaged journal; StoreError, an unusable directory.
+    """
+    recording = load_recording(replay) if replay is not None else None
+    journal = FileJournal(directory)
+    begun = _begun(directory, seed, replay)
+    exchange = Exchange.restore(
+        journal.lines(),
+        listing=demo_listing(),
+        rules=rules or Rules(),
+        faults=faults or Faults(),
+        rng=random.Random(f"{begun.seed}/exchange"),
+        now_ms=now_ms,
+    )
+    start_ms = exchange.now_ms if exchange.now_ms <= now_ms else exchange.now_ms + AHEAD_MS
+    traded = _traded(exchange)
+    if recording is not None:
+        exchange.market = TapeMarket(recording, traded, start_ms, once=replay_once)
+    else:
+        exchange.market = SyntheticMarket(begun.seed, traded, start_ms)
+    return House(exchange=exchange, journal=journal, seed=begun.seed, start_ms=start_ms)
+
+
+async def open_doors(http_port: int = 0, ws_port: int = 0) -> Doors:
+    """Raises: Refusal, a port is in use."""
+    http = await listen(LOOPBACK, http_port)
+    ws = await listen(LOOPBACK, ws_port)
+    return Doors(http=http, ws=ws, urls=addresses(http, ws))
+
+
+def token_names() -> tuple[str, ...]:
+    """Short names that the paper exchange lists."""
+    return tuple(dict.fromkeys(token.ticker for token in demo_listing().tokens))
+
+
+def _traded(exchange: Exchange) -> list[Traded]:
+    listing = exchange.listing
+    found = []
+    for instrument in listing.instruments:
+        token = listing.token_of(instrument.symbol)
+        if instrument.status != "TRADING" or instrument.quote_asset != "USDT":
+            continue
+        last: Decimal | None = exchange.last_price(instrument.symbol)
+        found.append(
+            Traded(
+                instrument=instrument,
+                price=last if last is not None else token.price,
+                anchor=token.price,
+                orders_per_s=PACE.get(token.ticker, QUIET_PACE),
+            )
+        )
+    return found
+
+
+def _begun(directory: Path, seed: int | None, replay: Path | None) -> Begun:
+    """What the directory was begun with; written now if it is new."""
+    path = directory / "market.json"
+    tape = None if replay is None else f"{replay.name} {hashlib.sha256(replay.read_bytes()).hexdigest()[:16]}"
+    if not path.exists():
+        begun = Begun(seed=DEFAULT_SEED if seed is None else seed, tape=tape)
+        path.write_bytes(msgspec.json.encode(begun))
+        return begun
+    try:
+        begun = msgspec.json.decode(path.read_bytes(), type=Begun)
+    except msgspec.DecodeError as error:
+        what = f"the market's note is damaged: {error}"
+        raise IntegrityError(what, where=str(path), do="start afresh with --fresh") from None
+    if seed is not None and seed != begun.seed:
+        what = f"this directory was begun with --seed {begun.seed}, not {seed}"
+        raise ConfigError(what, where=str(directory), do="leave --seed out, or start afresh with --fresh")
+    if tape != begun.tape and (tape is not None or begun.tape is not None):
+        what = f"this directory was begun with {_named(begun.tape)}, not {_named(tape)}"
+        raise ConfigError(what, where=str(directory), do="give the same --replay, or start afresh with --fresh")
+    return begun
+
+
+def _named(tape: str | None) -> str:
+    return "the synthetic market" if tape is None else f"--replay {tape.split(' ', maxsplit=1)[0]}"

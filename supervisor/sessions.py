@@ -1,0 +1,64 @@
+"""The sessions with the exchange: one per user (cookies, own permits), one for public calls; and what is told by whom.
+
+They belong to the supervisor (design § 7): a trader that is started anew uses the session that is there, and new
+credentials are put into it while it runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from actors.adapters.exchange import PrivateGateway, PublicGateway
+from actors.adapters.http import HttpSession
+from actors.adapters.limits import AddressLimits, Rates
+from actors.messages import UserRecord
+from actors.ports import Dialer, Vault, Wall
+
+
+class Sessions:
+    """All HTTP sessions of the daemon. rest_base: scheme, host and port of the exchange."""
+
+    def __init__(
+        self, rest_base: str, dialer: Dialer, rates: Rates, vault: Vault, wall: Wall, *, call_s_max: float
+    ) -> None:
+        self._rest_base, self._dialer, self._vault, self._wall = rest_base, dialer, vault, wall
+        self._call_s_max = call_s_max
+        self._limits = AddressLimits(rates)
+        self._private: dict[str, HttpSession] = {}
+        self._gateways: dict[str, PrivateGateway] = {}
+        self._public = HttpSession(rest_base, dialer, self._limits.public(), wall=wall, call_s_max=call_s_max)
+        self.public = PublicGateway(self._public)
+
+    def open(self, record: UserRecord) -> PrivateGateway:
+        """The user's exchange; credentials as stored. Raises IntegrityError: they cannot be decrypted."""
+        user = record.user.user
+        cookies, headers = self._secrets(record)
+        if user in self._private:
+            self._private[user].renew(cookies, headers)
+        else:
+            session = HttpSession(
+                self._rest_base,
+                self._dialer,
+                self._limits.user(),
+                cookies=cookies,
+                headers=headers,
+                wall=self._wall,
+                call_s_max=self._call_s_max,
+            )
+            self._private[user] = session
+            self._gateways[user] = PrivateGateway(session, self._wall)
+        return self._gateways[user]
+
+    def exchange(self, user: str) -> PrivateGateway:
+        return self._gateways[user]
+
+    async def close(self) -> None:
+        for session in (*self._private.values(), self._public):
+            await session.aclose()
+
+    def _secrets(self, record: UserRecord) -> tuple[Mapping[str, str], Mapping[str, str]]:
+        if record.ciphertext is None:
+            return {}, {}
+        secret: Mapping[str, Any] = self._vault.open(record.user.user, record.ciphertext)
+        return secret.get("cookies", {}), secret.get("headers", {})
