@@ -60,7 +60,7 @@ class Child:
         self.start_at_s = -inf
         self.tried = 0  # attempts to start whose outcome is known
         self.last_try: Literal["ready", "declined", "failed"] | None = None
-        self.last_error: Exception | None = None
+        self.last_error: Exception | None = None  # for whoever waits for a start; not kept: it keeps its frames alive
         self.last_crash: Crash | None = None
         self.past = policy.Past()
         self._renew: Life | None = None  # the life that an operator wants replaced
@@ -145,6 +145,7 @@ class Child:
     async def live(self) -> Life:
         """One incarnation, from start to end, and what follows from its end."""
         self.incarnation += 1
+        self.last_error = None
         life = self.life = Life(self.poke)
         self.become("starting")
         self.tell("started")
@@ -241,6 +242,7 @@ class Child:
             case policy.Park(past):
                 self.past = past
                 self.wish = "parked"
+                self.last_error = None
                 self.tell("parked", why=self._exhausted_text())
                 self._resort_later(again=True)
             case policy.Escalate(past):

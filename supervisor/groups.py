@@ -59,7 +59,8 @@ class Group(Child):
             self._nursery = None
             nursery.cancel_scope.cancel()  # idle keepers only: whatever lived is gone
         if self.failure is not None:
-            raise self.failure
+            failure, self.failure = self.failure, None
+            raise failure
 
     def _begin(self) -> None:
         """A fresh start: budgets are full again, only what an operator stopped or has to start stays down."""

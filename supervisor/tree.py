@@ -77,6 +77,7 @@ class Tree:
         self._on_stuck = on_stuck
         self._end_s_max = end_s_max
         self._fatal: BaseException | None = None
+        self._failure: Exception | None = None
         self._stuck: tuple[str, ...] | None = None
         self._begun = self._ended = False
         self.hurried = False
@@ -217,15 +218,11 @@ class Tree:
 
     # -- inside
 
-    @property
-    def _failure(self) -> Exception | None:
-        return self._root.failure
-
     async def _live(self) -> None:
         with trio.CancelScope(shield=True):  # nobody but the tree itself cancels a child: it does so in order
             if not self._outside.stopping:
                 self._root.held = False
-                await self._root.live()
+                self._failure = next(iter((await self._root.live()).errors), None)
         self._root.become("stopped")
         self._root.close("the tree has ended")
         self._ended = True
@@ -272,7 +269,8 @@ class Tree:
             )
         )
         if child.tried > before and child.last_try is not None:
-            detail = str(child.last_error) if child.last_try == "failed" else ""
+            crash = child.last_crash
+            detail = f"{crash.type}: {crash.message}" if child.last_try == "failed" and crash is not None else ""
             return self._answer(child, did if child.last_try == "ready" else child.last_try, detail)
         return self._answer(child, "stuck" if child.state == "stuck" else "overruled")
 
