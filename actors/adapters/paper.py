@@ -37,6 +37,9 @@ CONNECTIONS_MAX = 8_192  # of either kind; more are closed at once
 BACKLOG = 512  # connects that wait to be accepted: a thousand users start together
 ACCEPT_PAUSE_S = 0.1  # out of file descriptors: somebody will close one
 
+COMPACT_BYTES = 32_000_000  # the journal is rewritten as one snapshot when it has outgrown this ...
+COMPACT_FACTOR = 4  # ... and so many times the last snapshot: the cost stays a share of what was written
+
 LOOPBACK = "127.0.0.1"
 NO_SOCKETS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 
@@ -54,6 +57,10 @@ class Exchange(Protocol):
 
     def take_journal(self) -> bytes:
         """What changed since the last call, as whole lines; b"" if nothing did."""
+        ...
+
+    def snapshot(self) -> bytes:
+        """One line that stands for all that were taken."""
         ...
 
     def subscribe(self, stream: str, *, public: bool, now_ms: int) -> Any: ...
@@ -87,6 +94,7 @@ class PaperServer:
         self._exchange = exchange
         self._wall = wall
         self._journal = journal
+        self._compact_bytes = max(COMPACT_BYTES, COMPACT_FACTOR * journal.size)
         self._acks: AckForm = acks
         self._now_ms = wall.now_ms()
         self._lead_ms = 0  # by which the exchange is ahead of a wall that was set back
@@ -220,6 +228,9 @@ class PaperServer:
         """After every call of the exchange: its memory is written down first, then its frames may go their way."""
         if entry := self._exchange.take_journal():
             self._journal.append(entry)
+            if self._journal.size > self._compact_bytes:
+                self._journal.replace(self._exchange.snapshot())
+                self._compact_bytes = max(COMPACT_BYTES, COMPACT_FACTOR * self._journal.size)
         for frame in self._exchange.take_frames():
             self._frame_count += 1
             heapq.heappush(self._frames, (frame.due_ms, self._frame_count, frame))

@@ -20,6 +20,11 @@ NAME = "journal.jsonl"
 class Journal(Protocol):
     """Where the exchange's memory goes."""
 
+    @property
+    def size(self) -> int:
+        """Bytes it holds."""
+        ...
+
     def lines(self) -> Iterator[bytes]:
         """What is there, oldest first; the last line may lack its end."""
         ...
@@ -42,6 +47,10 @@ class MemoryJournal:
     def __init__(self) -> None:
         self.data = b""
 
+    @property
+    def size(self) -> int:
+        return len(self.data)
+
     def lines(self) -> Iterator[bytes]:
         return iter(self.data.splitlines(keepends=True))
 
@@ -61,6 +70,7 @@ class FileJournal:
         with _failing(self._path):
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._file = self._open()
+            self.size = os.fstat(self._file).st_size
         self._owed = b""
 
     def _open(self) -> int:
@@ -73,19 +83,20 @@ class FileJournal:
             whole = data.rfind(b"\n") + 1
             if whole < len(data):
                 os.ftruncate(self._file, whole)
+            self.size = whole
         return iter(data[:whole].splitlines(keepends=True))
 
     def append(self, data: bytes) -> None:
         self._owed += data
         with _failing(self._path):
-            size = os.fstat(self._file).st_size
             written = 0
             try:
                 while written < len(self._owed):
                     written += os.write(self._file, self._owed[written:])
             except OSError:
-                os.ftruncate(self._file, size)
+                os.ftruncate(self._file, self.size)
                 raise
+        self.size += written
         self._owed = b""
 
     def replace(self, data: bytes) -> None:
@@ -96,7 +107,7 @@ class FileJournal:
             fresh.replace(self._path)
             os.close(self._file)
             self._file = self._open()
-        self._owed = b""
+        self.size, self._owed = len(data), b""
 
     def close(self) -> None:
         os.close(self._file)

@@ -72,6 +72,9 @@ class Script:
         frames, self.frames = self.frames, []
         return frames
 
+    def snapshot(self):
+        return b"all %d\n" % len(self.requests)
+
     def take_journal(self):
         entries, self.entries = self.entries, b""
         return entries
@@ -154,6 +157,12 @@ async def test_a_request_arrives_whole_and_its_reply_goes_back(world, autojump_c
     assert request.cookies == {"paper_account": "alice"}
     assert (reply.status_code, reply.content, reply.headers["retry-after"]) == (418, b'{"code":"000000"}', "3")
     assert reply.headers["date"] == "Mon, 21 Sep 2026 14:13:20 GMT"
+
+
+async def test_a_client_that_wants_the_connection_closed_gets_it_closed(world, autojump_clock):
+    back = await world.raw(b"GET /x HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+    assert back.startswith(b"HTTP/1.1 200 OK")
+    assert back.endswith(b"/x")
 
 
 async def test_one_connection_serves_many_requests(world, autojump_clock):
@@ -256,6 +265,15 @@ async def test_what_a_request_changed_is_written_down_before_its_reply_leaves(wo
         world.nursery.start_soon(look)
         await client.get("/x")
     assert seen == [b'{"request":"/x"}\n']
+
+
+async def test_a_journal_that_has_outgrown_itself_becomes_a_snapshot(nursery, autojump_clock, monkeypatch):
+    monkeypatch.setattr(paper, "COMPACT_BYTES", 60)
+    world = World(nursery)
+    async with world.client() as client:
+        for number in range(4):
+            await client.get(f"/{number}")
+    assert list(world.journal.lines()) == [b"all 4\n"]  # three lines of 17 bytes fit, the fourth does not
 
 
 def test_cookies_are_taken_apart():
@@ -630,6 +648,7 @@ def test_the_journal_is_appended_to_and_cut_back_to_whole_lines(tmp_path):
     journal.replace(b"all\n")
     journal.append(b"5\n")
     assert list(journal.lines()) == [b"all\n", b"5\n"]
+    assert journal.size == file.stat().st_size == 6
     assert file.stat().st_mode & 0o777 == 0o600
     journal.close()
 
