@@ -71,6 +71,8 @@ class _Conversation:
             head = await self._event()
         if not isinstance(head, h11.Request):
             return None
+        if head.method == b"CONNECT":  # accepting it would make this a tunnel
+            raise _Refused(405, "no proxy")
         self._head_only = head.method == b"HEAD"
         body = bytearray()
         with trio.move_on_after(REQUEST_S_MAX) as scope:

@@ -36,8 +36,14 @@ PONG_S_MAX = 60.0
 LIFE_S_MAX = 86_400.0
 CLOSE_S_MAX = 5.0
 
-LOST = (ConnectionClosed, wsproto.utilities.LocalProtocolError, trio.BrokenResourceError, trio.ClosedResourceError)
-"""How a socket that ended under our hands makes itself felt: the library's word, and what slips past it."""
+LOST = (
+    ConnectionClosed,
+    wsproto.utilities.LocalProtocolError,  # what slips past the library: a reply to a socket that is closing ...
+    trio.BrokenResourceError,
+    trio.ClosedResourceError,
+    UnicodeError,  # ... and a Host header that is no name (wsproto 1.3.2)
+)
+"""How a socket that ended under our hands makes itself felt."""
 
 
 class Command(Struct):

@@ -222,6 +222,7 @@ async def test_a_lost_reply_closes_the_connection_after_its_delay(world, autojum
         (b"GET / HTTP/1.1\r\nhost: x\r\nx: " + b"y" * 40_000, 431),
         (b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 2000000\r\n\r\n" + b"z" * 1_100_000, 413),
         (b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 20\r\n\r\nz", 408),
+        (b"CONNECT x:1 HTTP/1.1\r\nhost: x\r\n\r\n", 405),
         (b"HEAD http://[:/ HTTP/1.1\r\nhost: x\r\n\r\n", 400),
     ],
 )
