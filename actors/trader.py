@@ -350,9 +350,9 @@ class Trader:
     def _decide(self) -> gate.Decision | None:
         if self.busy():
             return None
-        if self.draining:
-            return gate.Rest(False, "draining")
         decision = gate.decide(self.facts())
+        if self.draining:
+            return decision if isinstance(decision, gate.Rest) else gate.Rest(False, "draining: opens nothing new")
         match decision:
             case gate.PauseNow(reason=reason, detail=detail):
                 self.book.pause(reason, detail)

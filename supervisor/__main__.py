@@ -14,7 +14,7 @@ import click
 from rich.console import Console
 
 from actors.errors import ConfigError, IntegrityError, OtodError
-from supervisor import demo
+from supervisor import demo, exchange_alone
 from supervisor.paper_house import token_names
 
 VERSION = "0.1.0"
@@ -43,6 +43,7 @@ class Amount(click.ParamType[Decimal]):
 
 
 AMOUNT_MAX = Decimal(1_000_000_000)
+PORT = click.IntRange(0, 65535)
 
 
 def paper_state_dir(environ: Mapping[str, str], name: str) -> Path:
@@ -86,6 +87,20 @@ def paper(state_dir: Path | None, token: str | None, no_view: bool, **given: Any
         **given,
     )
     _end(partial(demo.run, options, Console()))
+
+
+@main.command()
+@click.option("--http", "http", type=PORT, default=8701, show_default=True, help="Of REST; 0: any free.")
+@click.option("--ws", "ws", type=PORT, default=8702, show_default=True, help="Of the streams; 0: any free.")
+@click.option("--seed", type=click.IntRange(0), help="Of the synthetic market.")
+@click.option("--replay", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="CSV of real trades.")
+@click.option("--faults", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="TOML of switches.")
+@click.option("--state-dir", type=click.Path(path_type=Path, file_okay=False), help="Where its journal is kept.")
+def exchange(state_dir: Path | None, **given: Any) -> None:
+    """The paper exchange alone, another process for `otod run` to talk to."""
+    directory = (state_dir or paper_state_dir(os.environ, "otod-exchange")).absolute()
+    options = exchange_alone.Options(state_dir=directory, **given)
+    _end(partial(exchange_alone.run, options, partial(click.echo, color=False)))
 
 
 def _end(body: Callable[[], int]) -> None:

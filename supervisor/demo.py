@@ -24,6 +24,7 @@ from rich.console import Console
 from actors.adapters import paper as paper_adapter
 from actors.adapters.clock import SpeedClock, WallClock, system_now_ms, watch
 from actors.adapters.limits import LOOPBACK
+from actors.adapters.lock import DirectoryLock
 from actors.desk import Settings
 from actors.domain.day import date_of
 from actors.domain.trading import AUTO_RESUMABLE, PAUSE_REASONS, TradingConfig
@@ -218,7 +219,8 @@ class Demo:
             self.console.print("otoctl why USER explains; resume them while otod paper runs, or use --fresh")
             return 1
         if ending.reason == "done":
-            self.console.print("All targets of the day are reached; `otod paper --fresh` starts from the beginning.")
+            hint = "All targets of the day are reached; `otod paper --fresh` starts from the beginning."
+            self.console.print(hint, soft_wrap=True)
         return 0
 
 
@@ -260,11 +262,15 @@ def _forget(directory: Path) -> None:
             where=str(directory),
             do="choose another --state-dir, or delete it yourself",
         )
+    lock = DirectoryLock(directory / "paper" / "lock", directory)
     try:
+        lock.take()
         shutil.rmtree(directory)
     except OSError as error:
         what = f"cannot delete it: {error.strerror or error}"
         raise StoreError(what, where=str(directory), do="make it writable, or choose another --state-dir") from error
+    finally:
+        lock.release()
 
 
 @contextmanager

@@ -16,9 +16,10 @@ import msgspec
 import trio
 from msgspec import Struct
 
+from actors.adapters.lock import DirectoryLock
 from actors.adapters.paper import LOOPBACK, PaperServer, addresses, listen, load_recording
 from actors.adapters.paper_journal import FileJournal
-from actors.errors import ConfigError, IntegrityError
+from actors.errors import ConfigError, IntegrityError, StoreError
 from actors.paper.faults import Faults
 from actors.paper.listing import demo_listing
 from actors.paper.machine import Exchange
@@ -52,6 +53,7 @@ class House(Struct, frozen=True, kw_only=True):
 
     exchange: Exchange
     journal: FileJournal
+    lock: DirectoryLock
     seed: int
     start_ms: int
 
@@ -83,6 +85,7 @@ def open_house(
     than it was begun with, or an unreadable tape; IntegrityError, a damaged journal; StoreError, an unusable directory.
     """
     recording = load_recording(replay) if replay is not None else None
+    lock = _locked(directory)
     journal = FileJournal(directory)
     begun = _begun(directory, seed, replay)
     exchange = Exchange.restore(
@@ -99,7 +102,7 @@ def open_house(
         exchange.market = TapeMarket(recording, traded, start_ms, once=replay_once)
     else:
         exchange.market = SyntheticMarket(begun.seed, traded, start_ms)
-    return House(exchange=exchange, journal=journal, seed=begun.seed, start_ms=start_ms)
+    return House(exchange=exchange, journal=journal, lock=lock, seed=begun.seed, start_ms=start_ms)
 
 
 async def open_doors(http_port: int = 0, ws_port: int = 0) -> Doors:
@@ -107,6 +110,18 @@ async def open_doors(http_port: int = 0, ws_port: int = 0) -> Doors:
     http = await listen(LOOPBACK, http_port)
     ws = await listen(LOOPBACK, ws_port)
     return Doors(http=http, ws=ws, urls=addresses(http, ws))
+
+
+def _locked(directory: Path) -> DirectoryLock:
+    """The directory, made if it is missing, for this process alone."""
+    lock = DirectoryLock(directory / "lock", directory)
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock.take()
+    except OSError as error:
+        what = f"cannot use this directory: {error.strerror or error}"
+        raise StoreError(what, where=str(directory), do="make it writable, or use another --state-dir") from error
+    return lock
 
 
 def token_names() -> tuple[str, ...]:

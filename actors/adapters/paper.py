@@ -196,7 +196,7 @@ class PaperServer:
             self._wake = trio.Event()
             due_ms = self._next_ms()
             self._sleeps_until_ms = due_ms
-            wait_s = math.inf if due_ms is None else (due_ms - self._clock_ms()) / 1000
+            wait_s = math.inf if due_ms is None else max(0, due_ms - self._clock_ms()) / 1000  # it may be due by now
             with trio.move_on_after(wait_s):
                 await self._wake.wait()
 
