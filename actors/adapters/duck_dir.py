@@ -1,0 +1,182 @@
+"""The state directory: who may use it, and the marker beside the database that notices lost records.
+
+    lock                 flock'ed as long as a daemon lives, holds its pid
+    live/                0700: otod.duckdb, its write-ahead log, the markers `generation` and `acknowledged`
+    analytics/           2750: files that other programs read, 0640
+
+The database file itself is opened by DuckDB alone: its lock is a POSIX one, and closing any other handle of that file
+in this process would drop it. So this module touches the directory and the marker, never `otod.duckdb` or its log.
+
+The marker holds the number of the newest generation whose row is in the database. A generation row is committed after
+each opening and each checkpoint, so it is the first thing in a new write-ahead log; the marker follows before anything
+else is acknowledged. A log that went missing, or an older copy of the database, then shows as a marker that is ahead.
+
+A log that lost its end opens without a word. So the number of the newest acknowledged row is kept in `acknowledged`,
+overwritten in place after each commit. It is not fsynced: it survives the death of the process, and after a power cut
+it is at worst an older number, so it is never ahead of what is durable. A database that is behind it lost rows.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from actors.errors import IntegrityError, StoreError
+
+STATE_MODE = 0o750  # the group must get through to analytics/
+LIVE_MODE = 0o700
+ANALYTICS_MODE = 0o2750  # setgid: published files belong to the directory's group
+PUBLISHED_MODE = 0o640
+_NUMBER_BYTES = 20
+
+
+class StateDir:
+    """Paths of one state directory, and its lock."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.lock_file = root / "lock"
+        self.live = root / "live"
+        self.database = self.live / "otod.duckdb"
+        self.log = self.live / "otod.duckdb.wal"
+        self.marker = self.live / "generation"
+        self.analytics = root / "analytics"
+        self.acknowledged = self.live / "acknowledged"
+        self._lock: int | None = None
+
+    def prepare(self) -> None:
+        """Makes the directories and takes the lock; again is harmless. Raises: StoreError, locked or not writable."""
+        with _no_access(self.root):
+            _make(self.root, STATE_MODE)
+            self.take_lock()
+            _make(self.live, LIVE_MODE)
+            _make(self.analytics, ANALYTICS_MODE)
+
+    def take_lock(self) -> None:
+        """Raises: StoreError, another process holds it; OSError, the directory is not writable."""
+        if self._lock is not None:
+            return
+        lock = os.open(self.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pid = os.pread(lock, 20, 0).decode("ascii", "replace").strip() or "unknown"
+            os.close(lock)
+            raise StoreError(
+                f"another otod (pid {pid}) uses this state directory",
+                where=str(self.root),
+                do="stop it or use another --state-dir",
+            ) from None
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+        self._lock = lock
+
+    def release_lock(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def read_marker(self) -> int:
+        """The generation that the database must have reached; 0 where there is no marker yet."""
+        try:
+            text = self.marker.read_text()
+        except FileNotFoundError:
+            return 0
+        except OSError as error:
+            raise StoreError(f"cannot read the marker: {error.strerror}", where=str(self.marker)) from error
+        if not text.strip().isdecimal():
+            raise IntegrityError(
+                f"the generation marker reads {text[:40]!r}, not a number",
+                where=str(self.marker),
+                do="restore live/ from a backup, or remove the marker and start with --accept-lost-records",
+            )
+        return int(text)
+
+    def write_marker(self, generation: int) -> None:
+        """Durable on return, and so is every name in live/ (a new write-ahead log among them). Raises: StoreError."""
+        with disk_trouble(self.marker):
+            sync_directory(self.live)
+            new = self.marker.with_suffix(".new")
+            new.write_text(f"{generation}\n")
+            sync_file(new)
+            new.rename(self.marker)
+            sync_directory(self.live)
+
+    def log_bytes(self) -> int:
+        """Size of the write-ahead log, 0 where there is none. A stat takes no lock and so drops none."""
+        try:
+            return self.log.stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def free_bytes(self) -> int:
+        """What an unprivileged process may still write."""
+        disk = os.statvfs(self.live)
+        return disk.f_bavail * disk.f_frsize
+
+
+class Acknowledged:
+    """The open marker `acknowledged`. found: the number in it when it was opened, 0 where nothing readable was."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with disk_trouble(path):
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            text = os.pread(self._file, _NUMBER_BYTES, 0).decode("ascii", "replace").strip()
+        self.found = int(text) if text.isdecimal() else 0
+
+    def note(self, seq: int) -> None:
+        """In place and of one length, so it needs no space. Raises: StoreError."""
+        with disk_trouble(self._path):
+            os.pwrite(self._file, f"{seq:{_NUMBER_BYTES - 1}d}\n".encode(), 0)
+
+    def close(self) -> None:
+        os.close(self._file)
+
+
+def sync_file(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_directory(path: Path) -> None:
+    """Makes the names in a directory durable: a renamed or new file is lost in a power cut without it."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def disk_trouble(path: Path) -> Iterator[None]:
+    """An OSError of file work, said as a StoreError."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(f"the disk refused: {error.strerror}", where=str(path), do="free or repair it") from error
+
+
+@contextmanager
+def _no_access(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(
+            f"the state directory cannot be used: {error.strerror}",
+            where=str(error.filename or path),
+            do="make it writable for this user or use another --state-dir",
+        ) from error
+
+
+def _make(path: Path, mode: int) -> None:
+    """A directory with exactly this mode, whatever the umask; one that exists keeps the mode it has."""
+    if not path.is_dir():
+        path.mkdir(parents=True)
+        path.chmod(mode)

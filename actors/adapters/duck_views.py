@@ -1,0 +1,146 @@
+"""What other programs see: the columns of the published tables and the SQL of the views (contract § 5).
+
+Plain SQL of DuckDB 1.4 and later throughout: no lambda, no time zone function, no multiplication of two wide decimals.
+"""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from actors.adapters.duck_schema import quoted
+
+PUBLISHED: Final[dict[str, tuple[str, ...]]] = {
+    "fills": (
+        "user", "token", "symbol", "pair_id", "order_id", "leg", "side", "price", "quantity", "quote_quantity",
+        "commission", "commission_asset", "mul_point", "fill_id", "trade_id", "source", "exchange_time", "recorded_at",
+    ),
+    "orders": (
+        "user", "token", "symbol", "pair_id", "order_id", "leg", "side", "price", "quantity", "executed_quantity",
+        "executed_quote", "status", "created_at", "updated_at",
+    ),
+    "pairs": (
+        "user", "token", "symbol", "pair_id", "number", "reference_price", "buy_price", "sell_price", "quantity",
+        "status", "outcome", "buy_quote", "sell_quote", "wear", "wear_bps", "wear_fee", "wear_spread", "wear_slippage",
+        "wear_unwind", "wear_dust", "dust_quantity", "counted_volume", "intent_at", "placed_at", "closed_at",
+    ),
+    "state_changes": ("user", "pair_id", "happened_at", "seq", "from_phase", "event", "to_phase", "detail"),
+    "audit": ("happened_at", "who", "user", "action", "before", "after"),
+    "user_days": ("user", "day", "target_volume", "target_points", "done_at"),
+    "price_1s": ("token", "second", "open", "high", "low", "close", "quantity", "quote_quantity", "trades"),
+}  # fmt: skip
+"""Tables of a day file, with `instance` before these columns. What a restart alone needs stays in the live file."""
+
+ORDER: Final[dict[str, str]] = {
+    "fills": 'exchange_time, "user", symbol, fill_id',
+    "orders": 'created_at, "user", symbol, order_id',
+    "pairs": 'intent_at, "user", pair_id',
+    "state_changes": '"user", seq',
+    "audit": "happened_at, audit_id",
+    "user_days": '"user"',
+    "price_1s": "token, second",
+}
+"""A total order per table, so that the same rows make the same file."""
+
+CATALOGUE_TABLES: Final[dict[str, str]] = {
+    "users": '"user", display_name, email, wanted, removed, created_at, updated_at FROM users ORDER BY "user"',
+    "configurations": '"user", revision, document, who, changed_at FROM configs ORDER BY "user", revision',
+    "tokens": "alpha_id, name, mul_point, document, fetched_at FROM tokens ORDER BY alpha_id",
+    "instruments": "symbol, status, document, fetched_at FROM instruments ORDER BY symbol",
+}
+
+_FILL_DAY: Final = "DATE '1970-01-01' + CAST(epoch_ms(exchange_time) // 86400000 AS INTEGER)"
+_PAIR_DAY: Final = "DATE '1970-01-01' + CAST(epoch_ms(intent_at) // 86400000 AS INTEGER)"
+
+# quote × mul_point: (38,18) × (10,2) is (38,20), eighteen digits before the point; two (38,18) would leave two.
+_BOUGHT: Final = f"""
+    SELECT instance, "user", {_FILL_DAY} AS day, token,
+           sum(quote_quantity) FILTER (WHERE side = 'BUY') AS volume,
+           sum(quote_quantity * CAST(mul_point AS DECIMAL(10,2))) FILTER (WHERE side = 'BUY') AS counted_volume
+    FROM fills GROUP BY ALL"""
+
+_CLOSED: Final = f"""
+    SELECT instance, "user", {_PAIR_DAY} AS day, token, count(*) AS pairs, sum(wear) AS wear,
+           sum(buy_quote) AS buy_quote, sum(wear_fee) AS fees
+    FROM pairs WHERE status = 'closed' GROUP BY ALL"""
+
+VIEWS: Final[dict[str, str]] = {
+    # fees: base commission × average buy price + quote commission, in the quote asset, of closed pairs like wear.
+    "daily": f"""
+    WITH bought AS ({_BOUGHT}), closed AS ({_CLOSED})
+    SELECT instance, "user", day, token,
+           CAST(coalesce(bought.volume, 0) AS DECIMAL(38,18)) AS volume,
+           CAST(coalesce(bought.counted_volume, 0) AS DECIMAL(38,18)) AS counted_volume,
+           coalesce(closed.pairs, 0) AS pairs,
+           CAST(coalesce(closed.wear, 0) AS DECIMAL(38,18)) AS wear,
+           CASE WHEN closed.buy_quote > 0
+                THEN CAST(closed.wear AS DOUBLE) * 10000 / CAST(closed.buy_quote AS DOUBLE) END AS wear_bps,
+           CAST(coalesce(closed.fees, 0) AS DECIMAL(38,18)) AS fees
+    FROM bought FULL JOIN closed USING (instance, "user", day, token)""",
+    # The greatest n with 2^n <= counted volume. log2 of a whole number may come out a hair high: checked in integers.
+    "daily_points": f"""
+    WITH counted AS (
+        SELECT instance, "user", day, CAST(floor(sum(coalesce(counted_volume, 0))) AS BIGINT) AS whole
+        FROM ({_BOUGHT}) GROUP BY ALL),
+    guessed AS (
+        SELECT *, CASE WHEN whole < 1 THEN 0 ELSE CAST(floor(log2(whole)) AS INTEGER) END AS points FROM counted)
+    SELECT instance, "user", day,
+           CASE WHEN points > 0 AND (CAST(1 AS BIGINT) << points) > whole THEN points - 1 ELSE points END AS points
+    FROM guessed""",
+    # With target_points the target is 2^points and the volume is the counted one.
+    "progress": f"""
+    WITH bought AS (
+        SELECT instance, "user", day, sum(volume) AS volume, sum(counted_volume) AS counted_volume
+        FROM ({_BOUGHT}) GROUP BY ALL)
+    SELECT instance, "user", day,
+           CAST(coalesce(CASE WHEN target_points IS NULL THEN bought.volume ELSE bought.counted_volume END, 0)
+                AS DECIMAL(38,18)) AS volume,
+           CASE WHEN target_points IS NULL THEN target_volume
+                ELSE CAST(CAST(1 AS BIGINT) << CAST(target_points AS INTEGER) AS DECIMAL(38,18)) END AS target,
+           done_at
+    FROM user_days LEFT JOIN bought USING (instance, "user", day)""",
+}
+
+
+def glob_script(analytics: Path) -> str:
+    """views.sql: every table and view over all day files, for DuckDB >= 1.5."""
+    pattern = f"{glob.escape(str(analytics.resolve()))}/day_*.duckdb"
+    statements = [
+        f"CREATE OR REPLACE TEMP VIEW {table} AS\n"
+        f"    SELECT * FROM read_duckdb({text(pattern)}, table_name = '{table}', union_by_name = true);"
+        for table in PUBLISHED
+    ]
+    return _script("DuckDB >= 1.5", statements, _attached(analytics, "catalogue.duckdb", "catalogue"))
+
+
+def attach_script(analytics: Path, days: Sequence[str]) -> str:
+    """views-1.4.sql: the same for DuckDB 1.4, which has no read_duckdb; written anew with each new day."""
+    attached = "\n".join(_attached(analytics, f"day_{day}.duckdb", _alias(day)) for day in days)
+    statements = [
+        f"CREATE OR REPLACE TEMP VIEW {table} AS\n    "
+        + "\n    UNION ALL BY NAME ".join(f"SELECT * FROM {quoted(_alias(day))}.main.{table}" for day in days)
+        + ";"
+        for table in PUBLISHED
+    ]
+    catalogue = _attached(analytics, "catalogue.duckdb", "catalogue")
+    return _script("DuckDB 1.4; read it again for days that came later", statements, f"{attached}\n{catalogue}")
+
+
+def _script(versions: str, tables: list[str], attached: str) -> str:
+    views = [f"CREATE OR REPLACE TEMP VIEW {name} AS{sql};" for name, sql in VIEWS.items()]
+    head = f"-- Views over all published days, for {versions}. Use: duckdb -init THIS_FILE"
+    return "\n".join([head, attached, *tables, *views]) + "\n"
+
+
+def _attached(analytics: Path, file: str, alias: str) -> str:
+    return f"ATTACH IF NOT EXISTS {text(str(analytics.resolve() / file))} AS {quoted(alias)} (READ_ONLY);"
+
+
+def _alias(day: str) -> str:
+    return f"day_{day}"
+
+
+def text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"

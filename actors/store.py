@@ -1,0 +1,340 @@
+"""The store: takes rows from everybody, makes them durable in groups, answers once they are.
+
+    take   every message as it comes: writes are lined up, questions get a task each, Stop ends the taking
+    write  all that is lined up, up to rows_max rows, is one group: one commit, then every sender gets its answer.
+           While a commit runs the next group gathers by itself, so nothing has to wait for company (wait_s_max 0)
+    keep   publishes every publish_s, checkpoints when the log is long; a commit waits for neither a question nor a
+           publication, and for a checkpoint some ms
+
+A disk that is full or failing ends nothing: the group is kept, nothing is answered, the commit is tried again with
+growing pauses, questions are answered as far as the database can. Only a database that gave up (StoreLost) and errors
+nobody foresaw end the incarnation; the next one opens the file and gets all unanswered writes again, which is harmless
+because every row has a key.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from functools import partial
+from math import inf
+from typing import Final
+
+import trio
+from msgspec import Struct
+
+from actors.errors import ActorCrashed, IllegalEvent, IntegrityError, StoreError, StoreLost, StoreRefused
+from actors.messages import Write
+from actors.ports import Address, Asked, Database, Events, Inbox, Latest, Log, Started, Stop, Wall
+from actors.rows import Row
+
+ROWS_WAITING_MAX: Final = 50_000
+"""Rows lined up before the store stops taking and its senders wait: about 50 MB, reached on a failing disk only."""
+RETRY_S_MIN: Final = 0.1
+RETRY_S_MAX: Final = 5.0
+LATENCIES: Final = 1024  # of the newest commits, for p50 and p99
+PUBLISH_SHARE_MAX: Final = 0.05  # of the time: a publication that took long makes the next one wait
+REASK_S: Final = 0.2  # between two attempts of a sender whose store does not run just now
+
+
+class StoreStatistics(Struct, frozen=True, kw_only=True):
+    """Of one incarnation. Latencies in ms, from handing a group to the database to its end; None before the first."""
+
+    rows: int = 0  # acknowledged
+    groups: int = 0
+    group_rows_max: int = 0
+    refused: int = 0  # writes that can never be written
+    waiting: int = 0  # rows lined up or being written
+    commit_p50_ms: float | None = None
+    commit_p99_ms: float | None = None
+    unavailable_since_ms: int | None = None
+    published_ms: int | None = None  # when the last publication ended
+    publish_s: float | None = None  # how long it took
+    publish_failures: int = 0
+    checkpoints: int = 0
+
+
+class StoreRows:
+    """One sender's way into the store (ports.Rows). Calls one after the other: rows are durable in their order."""
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+
+    async def write(self, rows: Sequence[Row]) -> None:
+        """See ports.Rows. A store that died with the rows in hand is asked again: rows are keyed."""
+        if not rows:
+            await trio.lowlevel.checkpoint()
+            return
+        question = Write(tuple(rows))
+        while True:
+            try:
+                await self._address.ask(question, within_s=None)
+            except ActorCrashed:
+                await trio.sleep(REASK_S)
+            else:
+                return
+
+
+async def run(
+    inbox: Inbox,
+    database: Database,
+    *,
+    wall: Wall,
+    log: Log,
+    events: Events,
+    shown: Latest[StoreStatistics] | None = None,
+    rows_max: int = 1000,
+    wait_s_max: float = 0.0,
+    publish_s: float = 2.0,
+    checkpoint_rows: int = 10_000,
+    checkpoint_s: float = 600.0,
+    close_s_max: float = 10.0,
+    task_status: Started,
+) -> None:
+    """One incarnation. Ready once the database is open. Returns after Stop, with everything committed and published.
+
+    Args:
+        shown: where statistics are put, every publish_s and when the disk fails or works again.
+        rows_max: of one group. wait_s_max: how long the first rows of a group wait for company, 0 for not at all.
+        publish_s: between two publications. checkpoint_rows: committed rows after which a checkpoint comes, or
+        checkpoint_s: seconds, if there were any rows.
+    Raises: IntegrityError, the database cannot be used (exit 78); StoreError, it is locked or not writable; StoreLost.
+    """
+    await database.open()
+    store = Store(inbox, database, wall=wall, log=log, events=events, shown=shown)
+    task_status.started()
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(store.commit, rows_max=rows_max, wait_s_max=wait_s_max))
+            nursery.start_soon(
+                partial(store.keep, publish_s, checkpoint_rows=checkpoint_rows, checkpoint_s=checkpoint_s)
+            )
+            await store.take(nursery)
+            nursery.cancel_scope.cancel()
+    finally:
+        # After a crash the file stays open and locked: the next incarnation opens it anew.
+        if store.drained or trio.current_effective_deadline() == -inf:
+            with trio.move_on_after(close_s_max, shield=True):
+                await store.close()
+
+
+class Store:
+    """The tasks of one incarnation and what they share."""
+
+    def __init__(
+        self,
+        inbox: Inbox,
+        database: Database,
+        *,
+        wall: Wall,
+        log: Log,
+        events: Events,
+        shown: Latest[StoreStatistics] | None,
+    ) -> None:
+        self.drained = False
+        self._inbox = inbox
+        self._database = database
+        self._wall = wall
+        self._log = log
+        self._events = events
+        self._shown = shown
+        self._waiting: deque[Asked] = deque()
+        self._rows_waiting = 0  # of the group that is being written, too
+        self._more = trio.Event()  # a write was lined up
+        self._fewer = trio.Event()  # a group was answered
+        self._rows = self._groups = self._group_rows_max = self._refused = 0
+        self._latencies_s: deque[float] = deque(maxlen=LATENCIES)
+        self._unavailable_since_ms: int | None = None
+        self._publish_failures = self._checkpoints = 0
+        self._published_ms: int | None = None
+        self._publish_s: float | None = None
+
+    # -- take
+
+    async def take(self, nursery: trio.Nursery) -> None:
+        """Returns after Stop, when every write that came before it is answered."""
+        while True:
+            message = await self._inbox.take()
+            match message:
+                case Asked(question=Write(rows=rows)):
+                    self._waiting.append(message)
+                    self._rows_waiting += len(rows)
+                    self._more.set()
+                    await self._room(ROWS_WAITING_MAX)
+                case Asked():
+                    nursery.start_soon(self._answer, message)
+                case Stop():
+                    await self._room(0)
+                    self.drained = True
+                    return
+                case _:
+                    raise IllegalEvent(f"the store takes no {type(message).__name__}", do="ask Write, Load… or List…")
+
+    async def _room(self, rows: int) -> None:
+        """Until no more than this many rows wait."""
+        while self._rows_waiting > rows:
+            self._fewer = trio.Event()
+            await self._fewer.wait()
+
+    async def _answer(self, asked: Asked) -> None:
+        try:
+            found = await self._database.query(asked.question)
+        except StoreLost:
+            raise  # the question stays owed: the next incarnation answers it
+        except StoreError as error:
+            asked.reply.refuse(error)
+        else:
+            asked.reply.answer(found)
+
+    # -- write
+
+    async def commit(self, *, rows_max: int, wait_s_max: float) -> None:
+        """Never returns: group after group."""
+        while True:
+            await self._more.wait()
+            if wait_s_max > 0 and self._rows_waiting < rows_max:
+                await trio.sleep(wait_s_max)
+            group = self._next_group(rows_max)
+            if not self._waiting:
+                self._more = trio.Event()
+            verdicts = await self._durable([asked.question.rows for asked in group])
+            for asked, verdict in zip(group, verdicts, strict=True):
+                self._settle(asked, verdict)
+            self._inbox.finish()
+            self._fewer.set()
+
+    def _next_group(self, rows_max: int) -> list[Asked]:
+        """The oldest writes, at least one, together at most rows_max rows."""
+        group = [self._waiting.popleft()]
+        rows = len(group[0].question.rows)
+        while self._waiting and rows + len(self._waiting[0].question.rows) <= rows_max:
+            group.append(self._waiting.popleft())
+            rows += len(group[-1].question.rows)
+        self._group_rows_max = max(self._group_rows_max, rows)
+        return group
+
+    async def _durable(self, groups: list[tuple[Row, ...]]) -> tuple[StoreRefused | None, ...]:
+        """Commits, however long that takes. Raises: StoreLost, IntegrityError and what nobody foresaw."""
+        attempt = 0
+        while True:
+            started_s = trio.current_time()
+            try:
+                verdicts = await self._database.commit(groups)
+            except (StoreLost, IntegrityError):
+                raise
+            except StoreError as error:
+                self._note_trouble(error, attempt)
+                await trio.sleep(min(RETRY_S_MAX, RETRY_S_MIN * 2 ** min(attempt, 10)))
+                attempt += 1
+            else:
+                self._latencies_s.append(trio.current_time() - started_s)
+                self._groups += 1
+                self._note_recovery()
+                return verdicts
+
+    def _settle(self, asked: Asked, verdict: StoreRefused | None) -> None:
+        rows = len(asked.question.rows)
+        self._rows_waiting -= rows
+        if verdict is None:
+            self._rows += rows
+            asked.reply.answer(None)
+        else:
+            self._refused += 1
+            self._log.error("rows_refused", rows=rows, why=str(verdict))
+            asked.reply.refuse(verdict)
+
+    def _note_trouble(self, error: StoreError, attempt: int) -> None:
+        self._inbox.beat()  # retrying is progress: the watchdog is for those that do nothing
+        self._log.error("commit_failed", attempt=attempt + 1, rows=self._rows_waiting, why=str(error))
+        if self._unavailable_since_ms is None:
+            self._unavailable_since_ms = self._wall.now_ms()
+            self._events.emit("system", "store_unavailable", why=str(error))
+            self._show()
+
+    def _note_recovery(self) -> None:
+        if self._unavailable_since_ms is not None:
+            outage_ms = self._wall.now_ms() - self._unavailable_since_ms
+            self._unavailable_since_ms = None
+            self._log.info("store_recovered", outage_ms=outage_ms)
+            self._events.emit("system", "store_recovered", outage_ms=outage_ms)
+            self._show()
+
+    # -- keep
+
+    async def keep(self, publish_s: float, *, checkpoint_rows: int, checkpoint_s: float) -> None:
+        """Never returns: publication and checkpoint, one after the other, at most every publish_s."""
+        checked_rows, checked_s = 0, trio.current_time()
+        while True:
+            await self._publish()
+            long_ago = trio.current_time() - checked_s >= checkpoint_s and self._rows > checked_rows
+            if (self._rows - checked_rows >= checkpoint_rows or long_ago) and await self._checkpoint():
+                checked_rows, checked_s = self._rows, trio.current_time()
+            self._show()
+            took_s = self._publish_s or 0.0
+            await trio.sleep(max(publish_s, took_s / PUBLISH_SHARE_MAX))
+
+    async def _publish(self) -> None:
+        """A publication that fails is told and tried again next time; it never stops a commit."""
+        started_s = trio.current_time()
+        try:
+            changed = await self._database.publish()
+        except StoreLost:
+            raise
+        except StoreError as error:
+            self._publish_failures += 1
+            self._log.error("publish_failed", why=str(error))
+            self._events.emit("system", "publish_failed", why=str(error))
+        else:
+            if changed:
+                self._published_ms = self._wall.now_ms()
+                self._publish_s = trio.current_time() - started_s
+
+    async def _checkpoint(self) -> bool:
+        try:
+            await self._database.checkpoint()
+        except StoreLost:
+            raise
+        except StoreError as error:
+            self._log.error("checkpoint_failed", why=str(error))
+            return False
+        self._checkpoints += 1
+        return True
+
+    async def close(self) -> None:
+        """The last publication, an empty log, a free lock; whatever fails here is told, and is made up at the start."""
+        try:
+            await self._database.publish()
+        except StoreError as error:
+            self._log.error("publish_failed", why=str(error))
+        try:
+            await self._database.close()
+        except StoreError as error:
+            self._log.error("close_failed", why=str(error))
+
+    def _show(self) -> None:
+        if self._shown is not None:
+            self._shown.publish(self.statistics())
+
+    def statistics(self) -> StoreStatistics:
+        return StoreStatistics(
+            rows=self._rows,
+            groups=self._groups,
+            group_rows_max=self._group_rows_max,
+            refused=self._refused,
+            waiting=self._rows_waiting,
+            commit_p50_ms=_percentile_ms(self._latencies_s, 0.5),
+            commit_p99_ms=_percentile_ms(self._latencies_s, 0.99),
+            unavailable_since_ms=self._unavailable_since_ms,
+            published_ms=self._published_ms,
+            publish_s=self._publish_s,
+            publish_failures=self._publish_failures,
+            checkpoints=self._checkpoints,
+        )
+
+
+def _percentile_ms(latencies_s: Sequence[float], share: float) -> float | None:
+    """The nearest-rank percentile of the newest commits."""
+    if not latencies_s:
+        return None
+    ordered = sorted(latencies_s)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))] * 1000
