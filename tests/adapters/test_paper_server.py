@@ -509,9 +509,33 @@ WS_HEAD = (
 )
 
 
+def ws_frame(opcode, payload, final, reserved):
+    """A masked frame of a client, also an illegal one. payload: under 126 bytes."""
+    return bytes([(0x80 if final else 0) | reserved | opcode, 0x80 | len(payload)]) + bytes(4) + payload
+
+
+WS_PAYLOADS = st.binary(max_size=60) | st.sampled_from(
+    [b'{"method":"SUBSCRIBE","params":["x"],"id":1}', b"\x03\xe8", b"\x03\xe8\xff"]
+)
+WS_FRAMES = st.builds(ws_frame, st.integers(0, 15), WS_PAYLOADS, st.booleans(), st.sampled_from([0, 0, 0x40, 0x70]))
+REQUESTS = st.sampled_from(
+    [
+        HTTP_HEAD,
+        b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n\r\nab",
+        b"OPTIONS * HTTP/1.1\r\nhost: x\r\n\r\n",
+        b"CONNECT a:1 HTTP/1.1\r\nhost: x\r\n\r\n",
+        b"GET / HTTP/1.0\r\n\r\n",
+        b"GET /w3w/stream HTTP/1.1\r\nhost: \xff\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n",
+    ]
+)
+
+
 @settings(max_examples=120, deadline=None)
 @given(
-    pieces=st.lists(st.binary(max_size=200), max_size=6), greeted=st.booleans(), kind=st.sampled_from(["http", "ws"])
+    pieces=st.lists(WS_FRAMES | REQUESTS | st.binary(max_size=100), max_size=6),
+    greeted=st.booleans(),
+    kind=st.sampled_from(["http", "ws"]),
 )
 def test_no_bytes_on_either_socket_harm_the_server(pieces, greeted, kind):
     async def main():
