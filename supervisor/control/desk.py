@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import msgspec
 import trio
 from msgspec import Struct
 
@@ -48,13 +47,12 @@ class Desk:
         command = table.BY_NAME.get(request.cmd)
         if command is None or not command.acts or request_id is None:
             return await self._perform(request, caller)
-        return await self._perform_once(request, caller)
+        return await self._perform_once(request, frame, caller)
 
-    async def _perform_once(self, request: Request, caller: Caller) -> bytes:
+    async def _perform_once(self, request: Request, frame: bytes, caller: Caller) -> bytes:
         key = (caller.uid, caller.pid, request.id, request.cmd)
-        args = msgspec.json.encode(request.args, order="deterministic")
         try:
-            slot, first = self._memory.claim(key, args, now_s=self._now_s())
+            slot, first = self._memory.claim(key, frame, now_s=self._now_s())
         except Refusal as error:
             await trio.lowlevel.checkpoint()
             return encode_refusal(request.id, error)

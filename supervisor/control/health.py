@@ -25,9 +25,7 @@ _STATES = {
 }
 
 
-def problems(
-    root: Node, snapshots: Sequence[TraderSnapshot], feeds: Iterable[FeedSeen], *, now_ms: int
-) -> list[Problem]:
+def problems(root: Node, snapshots: Sequence[TraderSnapshot], feeds: Iterable[FeedSeen]) -> list[Problem]:
     """All that an operator should know of, the tree first; empty if everything is in order.
 
     A user whom an operator paused or stopped is in order; one that is paused for any other reason is not.

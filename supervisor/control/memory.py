@@ -8,6 +8,7 @@ child's name, not to an incarnation: it is just after a crash of control that cl
 from __future__ import annotations
 
 from collections import OrderedDict
+from hashlib import blake2b
 
 import trio
 from msgspec import Struct
@@ -24,9 +25,9 @@ Key = tuple[int, int, RequestId, str]
 
 
 class Slot(Struct):
-    """One acting request. reply None: still under way."""
+    """One acting request. frame: a digest of it, byte for byte as it came. reply None: still under way."""
 
-    args: bytes
+    frame: bytes
     done: trio.Event
     reply: bytes | None = None
     settled_s: float = 0.0
@@ -41,17 +42,18 @@ class ReplyMemory:
     def __len__(self) -> int:
         return len(self._slots)
 
-    def claim(self, key: Key, args: bytes, *, now_s: float) -> tuple[Slot, bool]:
+    def claim(self, key: Key, frame: bytes, *, now_s: float) -> tuple[Slot, bool]:
         """The slot of this request, and whether it is the first: the first must settle or abandon it.
 
         Raises: Refusal BAD_ARGUMENT, the id was used for the same command with other arguments.
         """
         self._forget(now_s)
+        digest = blake2b(frame, digest_size=16).digest()
         slot = self._slots.get(key)
         if slot is None:
-            slot = self._slots[key] = Slot(args, trio.Event())
+            slot = self._slots[key] = Slot(digest, trio.Event())
             return slot, True
-        if slot.args != args:
+        if slot.frame != digest:
             raise Refusal(
                 f"id {echo(key[2])} was used for another {key[3]} within the last {KEPT_S / 60:.0f} minutes",
                 code="BAD_ARGUMENT",

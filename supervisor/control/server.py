@@ -16,7 +16,7 @@ from __future__ import annotations
 import stat
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -156,10 +156,8 @@ async def _send(reception: Reception, context: Any, reply: bytes, pipe: Any, cal
 
 def _cut_off(reception: Reception, pipe: Any, caller: Caller, why: str) -> None:
     reception.log.warning("control_cut_off", who=caller.who, why=why)
-    try:
+    with suppress(pynng.NNGException):  # it is gone already
         pipe.close()
-    except pynng.Closed:
-        return  # it was faster
 
 
 def _caller(pipe: Any) -> Caller | None:

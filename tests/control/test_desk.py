@@ -1,0 +1,200 @@
+"""Frames in, frames out: always a reply, once per acting request, under a deadline."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import trio
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from trio.testing import wait_all_tasks_blocked
+
+from supervisor.bus import EventBus
+from supervisor.control.desk import REQUEST_S_MAX, Caller, Desk
+from supervisor.control.memory import ReplyMemory
+from supervisor.control.table import COMMANDS, takes
+from tests.control.daemon import FakeDaemon, FixedWall, QuietLog
+
+OPERATOR = Caller(uid=1000, pid=7)
+
+
+class Room:
+    """A desk with everything behind it."""
+
+    def __init__(self, memory=None):
+        self.office = FakeDaemon()
+        self.memory = memory or ReplyMemory()
+        self.log = QuietLog()
+        self.desk = Desk(self.office, EventBus(FixedWall(), boot="b"), self.memory, self.log)
+
+    async def ask(self, caller=OPERATOR, **frame):
+        return json.loads(await self.desk.answer(json.dumps(frame).encode(), caller))
+
+    def asked(self, user="alice"):
+        return self.office.traders[user].asked
+
+
+@pytest.fixture
+def room():
+    return Room()
+
+
+async def test_a_request_is_answered_to_its_id(room):
+    reply = await room.ask(id="any", cmd="trading.status", args={"user": "alice"})
+    assert reply["id"] == "any"
+    assert reply["ok"]
+    assert reply["data"]["users"]["alice"]["wanted"] == "running"
+
+
+async def test_an_error_carries_its_code_and_the_id(room):
+    reply = await room.ask(id=3, cmd="trading.statsu")
+    assert (reply["id"], reply["ok"], reply["error"]["code"]) == (3, False, "COMMAND_UNKNOWN")
+
+
+async def test_several_failed_users_are_each_told(room):
+    reply = await room.ask(cmd="trading.status", args={"users": ["x", "y"]})
+    assert not reply["ok"]
+    assert reply["error"]["code"] == "USER_UNKNOWN"
+    assert reply["data"]["users"]["y"]["error"]["message"] == "no user 'y'"
+
+
+async def test_a_repeated_acting_request_acts_once(room):
+    frame = {"id": "1", "cmd": "trading.stop", "args": {"user": "alice"}}
+    first = await room.ask(**frame)
+    assert await room.ask(**frame) == first
+    assert len(room.asked()) == 1
+
+
+async def test_without_an_id_each_request_acts(room):
+    for _ in range(2):
+        await room.ask(cmd="trading.stop", args={"user": "alice"})
+    assert len(room.asked()) == 2
+
+
+async def test_another_process_with_the_same_id_acts_too(room):
+    frame = {"id": "1", "cmd": "trading.stop", "args": {"user": "alice"}}
+    await room.ask(**frame)
+    await room.ask(Caller(uid=1000, pid=8), **frame)
+    await room.ask(Caller(uid=0, pid=7), **frame)
+    assert len(room.asked()) == 3
+
+
+async def test_what_only_looks_is_answered_anew(room):
+    frame = {"id": "1", "cmd": "trading.status", "args": {"user": "alice"}}
+    before = await room.ask(**frame)
+    await room.ask(cmd="trading.pause", args={"user": "alice"})
+    assert await room.ask(**frame) != before
+
+
+async def test_an_id_used_for_other_arguments_is_refused(room):
+    await room.ask(id="1", cmd="trading.stop", args={"user": "alice"})
+    reply = await room.ask(id="1", cmd="trading.stop", args={"user": "bob"})
+    assert reply["error"]["code"] == "BAD_ARGUMENT"
+    assert room.asked("bob") == []
+
+
+async def test_a_repeat_while_the_first_is_under_way_gets_its_reply(room, nursery, autojump_clock):
+    room.office.traders["alice"].wedged = True
+    frame = {"id": "1", "cmd": "trading.stop", "args": {"user": "alice"}}
+    replies = []
+
+    async def ask():
+        replies.append(await room.ask(**frame))
+
+    nursery.start_soon(ask)
+    nursery.start_soon(ask)
+    await trio.sleep(20)
+    assert replies[0] == replies[1]
+    assert replies[0]["error"]["code"] == "TIMEOUT"
+    assert len(room.asked()) == 1
+
+
+async def test_a_refusal_is_remembered_like_any_reply(room):
+    frame = {"id": "1", "cmd": "pair.cancel", "args": {"user": "alice", "pair_id": "x-1"}}
+    assert (await room.ask(**frame))["error"]["code"] == "PAIR_UNKNOWN"
+    assert (await room.ask(**frame))["error"]["code"] == "PAIR_UNKNOWN"
+    assert len(room.asked()) == 1
+
+
+async def test_a_command_that_takes_too_long_is_a_timeout(room, autojump_clock):
+    async def for_ever(path):
+        await trio.sleep_forever()
+
+    room.office.restart = for_ever
+    began = trio.current_time()
+    reply = await room.ask(cmd="actor.restart", args={"path": "store"})
+    assert reply["error"]["code"] == "TIMEOUT"
+    assert trio.current_time() - began == pytest.approx(REQUEST_S_MAX)
+
+
+async def test_after_a_crash_of_control_the_repeat_acts_anew(room):
+    """Cancelled in the middle: the memory outlives the incarnation, but holds no reply that never came."""
+    room.office.traders["alice"].wedged = True
+    frame = {"id": "1", "cmd": "trading.stop", "args": {"user": "alice"}}
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(lambda: room.ask(**frame))
+        await wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    room.office.traders["alice"].wedged = False
+    next_life = Room(room.memory)
+    assert (await next_life.ask(**frame))["ok"]
+    assert len(next_life.asked()) == 1
+
+
+async def test_a_waiter_of_an_abandoned_request_is_told_so(room, autojump_clock):
+    room.office.traders["alice"].wedged = True
+    frame = {"id": "1", "cmd": "trading.stop", "args": {"user": "alice"}}
+    replies = []
+
+    async def repeat():
+        replies.append(await room.ask(**frame))
+
+    async with trio.open_nursery() as waiting, trio.open_nursery() as nursery:
+        nursery.start_soon(lambda: room.ask(**frame))
+        await wait_all_tasks_blocked()
+        waiting.start_soon(repeat)
+        await wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert replies[0]["error"]["code"] == "TIMEOUT"
+
+
+# -- fuzz
+
+words = st.sampled_from(["alice", "bob", "nobody", "KOGE", "FILLED", "closed", "traders/alice", "2026-11-20", ""])
+values = (
+    words | st.text(max_size=12) | st.integers() | st.booleans() | st.none() | st.lists(words, max_size=3)
+    | st.floats(allow_nan=False, allow_infinity=False) | st.dictionaries(st.text(max_size=3), st.integers(), max_size=2)
+)  # fmt: skip
+
+
+@st.composite
+def frames(draw):
+    """Mostly commands that exist with arguments that exist, so that the fuzz gets behind the first check."""
+    command = draw(st.sampled_from(COMMANDS))
+    names = [argument.name for argument in takes(command)]
+    args = draw(st.dictionaries(st.sampled_from(names or ["x"]) | st.text(max_size=4), values, max_size=3))
+    if command.on_users and draw(st.booleans()):
+        args = {**args, "all": True}
+    frame = {"cmd": draw(st.just(command.name) | st.text(max_size=10)), "args": args, "id": draw(values)}
+    data = json.dumps(frame).encode()
+    cut = draw(st.none() | st.integers(0, len(data)))
+    return data[:cut] + draw(st.sampled_from([b"", b"", b"", b"}", b"\xff", b"\x00"]))
+
+
+def test_any_frame_gets_a_reply_with_a_code_of_the_contract():
+    """No crash, no hang, no INTERNAL."""
+    room = Room()
+
+    @settings(max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @given(frames())
+    def hold(frame):
+        reply = json.loads(trio.run(room.desk.answer, frame, OPERATOR))
+        assert reply["v"] == 1
+        assert set(reply) in ({"v", "id", "ok", "data"}, {"v", "id", "ok", "error"}, {"v", "id", "ok", "error", "data"})
+        if not reply["ok"]:
+            assert reply["error"]["code"] != "INTERNAL", (frame, room.log.lines[-1])
+            assert reply["error"]["message"]
+
+    hold()
+    assert [line for line in room.log.lines if line[0] == "error"] == []
