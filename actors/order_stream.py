@@ -20,9 +20,6 @@ from actors.lines import Lines
 from actors.messages import ListenKey
 from actors.ports import Latest, Sockets
 
-ROTATE_S = 22.5 * 3600
-"""A socket lives at most 24 h (wire § 10.2); ours is replaced before 23 h."""
-
 OVERLAP_S_MAX = 30.0
 """A new key's socket gets so long to come up before the old one is closed all the same: the old key is dying anyway."""
 
@@ -47,12 +44,13 @@ class OrderStream:
         lapsed: Callable[[str], None],
         broken: Callable[[str], None],
         stale_s: float,
+        rotate_s: float,
         rng: Random,
     ) -> None:
         self._sockets, self._url, self._key = sockets, url, key
         self._hear, self._up, self._down = hear, up, down
         self._failed, self._lapsed, self._broken = failed, lapsed, broken
-        self._stale_s, self._rng = stale_s, rng
+        self._stale_s, self._rotate_s, self._rng = stale_s, rotate_s, rng
         self._subscribed = 0
         self._moved = trio.Event()
 
@@ -105,7 +103,7 @@ class OrderStream:
             down=end,
             failed=self._failed,
             stale_s=self._stale_s,
-            rotate_s=ROTATE_S,
+            rotate_s=self._rotate_s,
             rng=self._rng,
         )
         with scope:

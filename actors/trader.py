@@ -162,6 +162,7 @@ class Trader:
             lapsed=lambda key: world.keeper.post(KeyRefused(world.user, key)),
             broken=lambda text: self.post(desk.Broken("PROTOCOL_CHANGED", text)),
             stale_s=self.settings.stale_s,
+            rotate_s=self.settings.rotate_s,
             rng=world.rng,
         )
 
@@ -266,7 +267,12 @@ class Trader:
     def _begin(self, plan: Plan) -> None:
         """The permit is here: what was true when it was asked for is checked again, for it was a moment ago."""
         decision = gate.decide(self.facts())
-        if self.busy() or self.draining or not isinstance(decision, gate.Propose) or decision.plan.pair_id != plan.pair_id:
+        if (
+            self.busy()
+            or self.draining
+            or not isinstance(decision, gate.Propose)
+            or decision.plan.pair_id != plan.pair_id
+        ):
             self._over(plan.pair_id)
             return
         self.book.number_taken(plan.day, plan.number)

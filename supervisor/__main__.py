@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import click
+from actors.adapters.vault import new_key as new_vault_key
 from rich.console import Console
 
 from actors.errors import ConfigError, IntegrityError, OtodError
-from supervisor import demo, exchange_alone
+from supervisor import config, demo, exchange_alone, service
 from supervisor.paper_house import token_names
 
 VERSION = "0.1.0"
@@ -90,6 +91,35 @@ def paper(state_dir: Path | None, token: str | None, no_view: bool, **given: Any
 
 
 @main.command()
+@click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help=f"Default: {config.DEFAULT_PATH}.")
+@click.option("--apply", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Users document.")
+@click.option("--state-dir", type=click.Path(file_okay=False), help="Instead of the configured one.")
+@click.option("--accept-lost-records", is_flag=True, help="Start although records were lost; reconciles everything.")
+def run(config: Path | None, **given: Any) -> None:
+    """The service. Without --config the file in /etc is read, if there is one."""
+    options = service.Options(config=config or default_file(), version=VERSION, **given)
+    _end(partial(_serve, options))
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False), default=config.DEFAULT_PATH)
+def check_config(file: Path) -> None:
+    """Says everything that is wrong with a configuration file at once."""
+    problems = config.check(file)
+    for problem in problems:
+        click.echo(f"{file}: {problem}", err=True)
+    if problems:
+        sys.exit(EXIT_FAILED)
+    click.echo(f"{file}: sound")
+
+
+@main.command()
+def new_key() -> None:
+    """Prints a new vault key."""
+    click.echo(new_vault_key())
+
+
+@main.command()
 @click.option("--http", "http", type=PORT, default=8701, show_default=True, help="Of REST; 0: any free.")
 @click.option("--ws", "ws", type=PORT, default=8702, show_default=True, help="Of the streams; 0: any free.")
 @click.option("--seed", type=click.IntRange(0), help="Of the synthetic market.")
@@ -101,6 +131,18 @@ def exchange(state_dir: Path | None, **given: Any) -> None:
     directory = (state_dir or paper_state_dir(os.environ, "otod-exchange")).absolute()
     options = exchange_alone.Options(state_dir=directory, **given)
     _end(partial(exchange_alone.run, options, partial(click.echo, color=False)))
+
+
+def default_file() -> Path | None:
+    return config.DEFAULT_PATH if config.DEFAULT_PATH.exists() else None
+
+
+def _serve(options: service.Options) -> int:
+    """A wrong configuration or key is not mended by a restart: 78, whatever it is."""
+    try:
+        return service.run(options)
+    except ConfigError as error:
+        raise IntegrityError(error.what, where=error.where, do=error.do) from None
 
 
 def _end(body: Callable[[], int]) -> None:

@@ -21,7 +21,6 @@ from msgspec import Struct
 from msgspec.structs import replace
 from rich.console import Console
 
-from actors.adapters import paper as paper_adapter
 from actors.adapters.clock import SpeedClock, WallClock, system_now_ms, watch
 from actors.adapters.limits import LOOPBACK
 from actors.adapters.lock import DirectoryLock
@@ -30,12 +29,11 @@ from actors.domain.day import date_of
 from actors.domain.trading import AUTO_RESUMABLE, PAUSE_REASONS, TradingConfig
 from actors.errors import ConfigError, StoreError
 from actors.messages import LoadUsers, TraderSnapshot, UserRecord
-from actors.ports import Inbox, Started
 from supervisor import users, view
 from supervisor.endings import Ending, stuck, until_signal
 from supervisor.log import Logging
 from supervisor.outside import ControlBody, Limits, Place, real_world
-from supervisor.paper_house import Doors, House, open_doors, open_house
+from supervisor.paper_house import Doors, House, open_doors, open_house, serve
 from supervisor.wiring import Daemon, only
 
 NAMES = ("alice", "bob", "carol")
@@ -124,7 +122,7 @@ class Demo:
             mode="paper",
             version=options.version,
             control=ControlBody(place, self.outside),
-            paper=partial(_paper, house, doors, wall),
+            paper=partial(serve, house, doors, wall),
             on_stuck=stuck,
         )
         self.token = options.token or TOKEN
@@ -136,6 +134,8 @@ class Demo:
                 await nursery.start(until_signal, ending)
                 nursery.start_soon(self._stop_when_asked, ending)
                 nursery.start_soon(self._watch, ending)
+                if self.options.chaos:
+                    nursery.start_soon(self._chaos)
                 nursery.start_soon(watch, self.wall, self.outside.bus, self.outside.log)
                 if showing:
                     nursery.start_soon(
@@ -170,6 +170,10 @@ class Demo:
                 why = "; ".join(f"{s.user}: {', '.join(p.reason for p in s.pauses) or s.wanted}" for s in unfinished)
                 ending.ask("stalled", why)
         ending.ask("time")
+
+    async def _chaos(self) -> None:
+        """--chaos: actors die at random moments; the exchange itself is left alone (contract § 1)."""
+        await self.daemon.chaos(self.options.chaos, random.Random(f"{self.options.seed}/chaos"), spare=("paper",))
 
     async def _users_in_place(self) -> None:
         """Missing demo users are added; options that were given are applied to those that are there (audited)."""
@@ -222,10 +226,6 @@ class Demo:
             hint = "All targets of the day are reached; `otod paper --fresh` starts from the beginning."
             self.console.print(hint, soft_wrap=True)
         return 0
-
-
-async def _paper(house: House, doors: Doors, wall: WallClock, inbox: Inbox, *, task_status: Started) -> None:
-    await paper_adapter.run(inbox, lambda: house.server(wall), doors.http, doors.ws, task_status=task_status)
 
 
 def demo_names(count: int) -> Iterator[str]:

@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from actors.adapters.lock import DirectoryLock
 from actors.adapters.paper import LOOPBACK, PaperServer, addresses, listen, load_recording
+from actors.adapters.paper import run as run_paper
 from actors.adapters.paper_journal import FileJournal
 from actors.errors import ConfigError, IntegrityError, StoreError
 from actors.paper.faults import Faults
@@ -26,7 +27,7 @@ from actors.paper.machine import Exchange
 from actors.paper.market import SyntheticMarket, Traded
 from actors.paper.replay import TapeMarket
 from actors.paper.rules import Rules
-from actors.ports import Wall
+from actors.ports import Inbox, Started, Wall
 
 DEFAULT_SEED = 1
 
@@ -122,6 +123,11 @@ def _locked(directory: Path) -> DirectoryLock:
         what = f"cannot use this directory: {error.strerror or error}"
         raise StoreError(what, where=str(directory), do="make it writable, or use another --state-dir") from error
     return lock
+
+
+async def serve(house: House, doors: Doors, wall: Wall, inbox: Inbox, *, task_status: Started) -> None:
+    """The body of the child `paper`: the exchange and the listening sockets outlive its incarnations."""
+    await run_paper(inbox, lambda: house.server(wall), doors.http, doors.ws, task_status=task_status)
 
 
 def token_names() -> tuple[str, ...]:

@@ -8,7 +8,7 @@ over memory. Nothing here decides about trading.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from random import Random
 from typing import Any
@@ -19,6 +19,7 @@ from msgspec.structs import replace
 
 from actors import desk, feed, keeper, store, tokens, trader
 from actors.domain.instrument import Market
+from actors.domain.keyschedule import Timing
 from actors.domain.quotes import Quote
 from actors.domain.trading import Pause
 from actors.errors import Refusal
@@ -38,6 +39,7 @@ from actors.rows import AuditRow, PauseRow
 from actors.snapshots import HINTS
 from actors.store import StoreRows, StoreStatistics
 from supervisor.bus import EventBus
+from supervisor.chaos import chaos
 from supervisor.lifecycle import Happened, Node, reporter
 from supervisor.mailbox import Cell
 from supervisor.sessions import Sessions
@@ -82,7 +84,7 @@ class Patience(Struct, frozen=True, kw_only=True):
     publish_s: float = 2.0
     commit_wait_s: float = 0.0
     commit_rows: int = 1000
-    drain_s: float = 10.0
+    renew_s: float = 1500.0
 
 
 class Daemon:
@@ -195,8 +197,9 @@ class Daemon:
                 await live[0].changed(live[0].version)
         return await self._tree.stop()
 
-    def stop_at_once(self) -> None:
-        self._tree.ask_stop()
+    async def chaos(self, per_minute: float, rng: Random, spare: Collection[str]) -> None:
+        """Lets random actors crash at random moments, until it is cancelled."""
+        await chaos(self._tree, per_minute=per_minute, rng=rng, spare=spare)
 
     # -- users
 
@@ -315,9 +318,11 @@ class Daemon:
                 events=outside.bus,
                 stale_s=self._settings.stale_s,
                 price_age_s=self._settings.price_age_s_max,
+                rotate_s=self._settings.rotate_s,
             ),
             capacity=FEED_CAPACITY,
             progress_s_max=PROGRESS_S_MAX,
+            **self._kept,
         )
 
     def _resting(self, symbol: str) -> Iterable[tuple[str, str, Sequence[OwnOrder]]]:
@@ -363,6 +368,7 @@ class Daemon:
             cells=self._keys.__getitem__,
             wall=self.wall,
             rng=self._own_rng("keeper"),
+            timing=Timing(renew_s=self.patience.renew_s),
             log=self.outside.log.bind(child="keeper"),
             events=self.outside.bus,
             task_status=task_status,

@@ -1,0 +1,168 @@
+"""`otod run`: the service, as the configuration file describes it.
+
+Everything is checked before anything touches the network: configuration, users document, key, state directory.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import secrets
+import socket
+import sys
+from functools import partial
+from pathlib import Path
+
+import trio
+from actors.adapters.vault import FileVault
+from msgspec import Struct
+
+from actors.adapters.clock import WallClock, system_now_ms, watch
+from actors.desk import Settings
+from actors.ports import Vault
+from supervisor import config, userfile, users
+from supervisor.config import Config
+from supervisor.endings import Ending, stuck, until_signal
+from supervisor.log import Logging
+from supervisor.outside import ControlBody, Limits, Place, real_world
+from supervisor.paper_house import open_doors, open_house, serve
+from supervisor.wiring import Daemon, Patience, only
+
+WEBSOCKETS_MAX = 300
+"""Connects within five minutes and address on a real host (wire § 10.2)."""
+
+
+class Options(Struct, frozen=True, kw_only=True):
+    """The command line of `otod run`. config None: the defaults."""
+
+    config: Path | None
+    apply: Path | None = None
+    state_dir: str | None = None
+    accept_lost_records: bool = False
+    version: str = ""
+
+
+def run(options: Options) -> int:
+    """Runs until a signal. Raises: OtodError; whatever it raises before trading, nothing has touched the network."""
+    settings = config.load(options.config)
+    wishes = userfile.load_users(options.apply) if options.apply is not None else ()
+    state_dir = config.state_directory(options.state_dir, settings.state_dir, os.environ)
+    vault = FileVault.open(state_dir)
+    trio.run(partial(_run, settings, state_dir, vault, wishes, options))
+    return 0
+
+
+async def _run(
+    settings: Config, state_dir: Path, vault: Vault, wishes: tuple[users.UserWish, ...], options: Options
+) -> None:
+    wall = WallClock.real()
+    form = settings.logging.form
+    if form == "auto":
+        form = "console" if sys.stderr.isatty() else "json"
+    logging = Logging(wall, level=settings.logging.level, form=form)
+    with logging.libraries():
+        await Service(settings, state_dir, wall, vault, logging, options).run(wishes)
+
+
+class Service:
+    """One run of `otod run`."""
+
+    def __init__(
+        self,
+        settings: Config,
+        state_dir: Path,
+        wall: WallClock,
+        vault: Vault,
+        logging: Logging,
+        options: Options,
+    ) -> None:
+        self._settings, self._state_dir, self._wall = settings, state_dir, wall
+        self._vault, self._logging, self._options = vault, logging, options
+
+    async def run(self, wishes: tuple[users.UserWish, ...]) -> None:
+        daemon = await self._daemon()
+        ending = Ending()
+        try:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(until_signal, ending)
+                nursery.start_soon(self._stop_when_asked, daemon, ending)
+                nursery.start_soon(watch, self._wall, daemon.outside.bus, self._logging.log)
+                await daemon.run(partial(self._apply, daemon, wishes))
+                nursery.cancel_scope.cancel()
+        except BaseExceptionGroup as group:
+            raise only(group) from None
+
+    async def _stop_when_asked(self, daemon: Daemon, ending: Ending) -> None:
+        await ending.asked.wait()
+        self._logging.log.info("stopping", why=ending.text, drain_s=self._settings.service.drain_s)
+        await daemon.stop(self._settings.service.drain_s)
+
+    async def _apply(self, daemon: Daemon, wishes: tuple[users.UserWish, ...]) -> None:
+        """--apply: the users document, all or nothing, before anything trades."""
+        if wishes:
+            applied = await users.apply(
+                wishes, store=daemon.store, vault=self._vault, who="otod run --apply", now_ms=self._wall.now_ms()
+            )
+            self._logging.log.info("users_applied", created=applied.created, changed=applied.changed)
+
+    async def _daemon(self) -> Daemon:
+        settings, exchange = self._settings, self._settings.exchange
+        urls = {"rest_base": exchange.rest_base, "ws_public": exchange.ws_public, "ws_user": exchange.ws_user}
+        paper = None
+        if exchange.mode == "paper":
+            doors = await open_doors()
+            house = open_house(self._state_dir / "paper", now_ms=system_now_ms())
+            urls = doors.urls
+            paper = partial(serve, house, doors, self._wall)
+        place = Place(
+            state_dir=self._state_dir,
+            run_dir=config.runtime_directory(settings.runtime_dir, os.environ, self._state_dir),
+            identity=config.identity(exchange),
+            instance=settings.instance or socket.gethostname(),
+            rest_base=urls["rest_base"],
+        )
+        rates = config.rationing(exchange)
+        outside = real_world(
+            place,
+            Limits(
+                rates=rates,
+                call_s_max=exchange.call_s_max,
+                connect_s_max=exchange.connect_s_max,
+                websockets_max=None if rates.address_per_s is None else WEBSOCKETS_MAX,
+            ),
+            wall=self._wall,
+            vault=self._vault,
+            log=self._logging.log,
+            rng=random.Random(secrets.randbits(64)),  # sim-ok: the edge, where randomness comes in
+            duck={
+                "threads": settings.store.threads,
+                "memory_limit": settings.store.memory_limit,
+                "accept_lost_records": self._options.accept_lost_records,
+            },
+        )
+        return Daemon(
+            outside,
+            Settings(
+                ws_user=urls["ws_user"],
+                stale_s=settings.market.stale_s,
+                price_age_s_max=settings.market.price_age_s_max,
+                settle_s=settings.placement.settle_s,
+                looks=settings.placement.looks,
+                poll_s=settings.placement.poll_s,
+                credit_lag_s=settings.placement.credit_lag_s,
+                rotate_s=settings.market.rotate_s,
+            ),
+            ws_public=urls["ws_public"],
+            mode=exchange.mode,
+            version=self._options.version,
+            patience=Patience(
+                publish_s=settings.store.publish_s,
+                commit_wait_s=settings.store.commit_wait_s,
+                commit_rows=settings.store.commit_rows,
+                renew_s=exchange.listen_key_renew_s,
+            ),
+            control=ControlBody(place, outside),
+            paper=paper,
+            kept=config.kept(settings.supervision),
+            on_stuck=stuck,
+        )
