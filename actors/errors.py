@@ -7,7 +7,8 @@ OtodError
 ├── Unusable               a socket, port or directory is busy or not writable (exit 1)
 ├── AskFailed              an asked actor gave no answer
 │   ├── ActorCrashed       it died with the question in hand                  INTERNAL
-│   └── AskTimeout         it did not answer within the deadline              TIMEOUT
+│   ├── AskTimeout         it did not answer within the deadline              TIMEOUT
+│   └── NotNow             it cannot know now: its own source does not answer REFUSED
 ├── MailboxFull            a reader was too slow; its incarnation ends
 ├── ChildExhausted         a child used up its restart budget
 ├── NotNeeded              raised by an actor before it is ready: nothing to do, do not start me
@@ -99,6 +100,10 @@ class ActorCrashed(AskFailed):
 
 class AskTimeout(AskFailed):
     code = "TIMEOUT"
+
+
+class NotNow(AskFailed):
+    code = "REFUSED"
 
 
 class MailboxFull(OtodError):

@@ -22,7 +22,7 @@ from msgspec.structs import replace
 
 from actors.domain.catalogue import Catalogue
 from actors.domain.instrument import Instrument, Market, Token
-from actors.errors import ExchangeError, OtodError, ProtocolChanged, Refusal, StoreRefused, TokenError
+from actors.errors import ExchangeError, NotNow, OtodError, ProtocolChanged, Refusal, StoreRefused, TokenError
 from actors.exchange.listing import merge_tokens
 from actors.messages import ListTokens, LoadTokens, RefreshTokens, Resolve
 from actors.ports import Address, Asked, Events, Inbox, Log, PublicExchange, Reply, Rows, Started, Stop, Wall
@@ -156,21 +156,21 @@ class Tokens:
 
     def _answer(self, question: Resolve, reply: Reply[object]) -> None:
         try:
-            market = self._known.market(question.token)
+            market = self._known.market(question.token, tradable=question.tradable)
         except TokenError as error:
             reply.refuse(self._blamed(error))
             return
         self._asked[market.token.alpha_id] = None
         reply.answer(replace(market, warnings=(*market.warnings, *self._staleness())))
 
-    def _blamed(self, error: TokenError) -> TokenError:
-        """A token may be missing only because a list could not be read: then that is what has to be said."""
-        if not self._failed or error.code == "TOKEN_AMBIGUOUS":
+    def _blamed(self, error: TokenError) -> OtodError:
+        """A token may be missing only because a list could not be read: then nothing is known about it, good or bad."""
+        never_read = self._known.instruments_read_ms is None
+        if not self._failed or error.code == "TOKEN_AMBIGUOUS" or (error.code == "REFUSED" and not never_read):
             return error
         name, cause = next(iter(self._failed.items()))
         what = f"{error.what}; but the list of {name} could not be read: {cause.what}"
-        do = "try again when the exchange answers: otoctl token refresh"
-        return TokenError(what, where=error.where, do=do, code="REFUSED")
+        return NotNow(what, where=error.where, do="try again when the exchange answers: otoctl token refresh")
 
     def _staleness(self) -> tuple[str, ...]:
         return tuple(

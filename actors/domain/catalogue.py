@@ -76,24 +76,21 @@ class Catalogue:
             )
         raise self._unknown(word)
 
-    def market(self, word: str) -> Market:
+    def market(self, word: str, *, tradable: bool = True) -> Market:
         """The token's USDT market, with warnings, if it can be traded.
 
-        Raises: TokenError; code REFUSED for a token that is known but cannot be traded now.
+        tradable False: also one that cannot be traded any more (an open pair has to be followed to its end); then the
+        reason is a warning. Raises: TokenError; code REFUSED for a token that is known but cannot be traded now.
         """
         token = self.token(word)
         label = f"{token.name or 'a token without a name'} {token.alpha_id}"
         instrument = self._instruments.get(f"{token.alpha_id}{QUOTE_ASSET}")
         trouble = self._trouble(token)
-        if trouble is not None or instrument is None:
+        if instrument is None or (trouble is not None and tradable):
             raise TokenError(f"{label} {trouble}", where=f"token {word}", do="choose another token", code="REFUSED")
         _, token_ms = self._tokens[token.alpha_id]
-        return Market(
-            token=token,
-            instrument=instrument[0],
-            warnings=self._warnings(token),
-            fetched_ms=min(token_ms, instrument[1]),
-        )
+        warnings = self._warnings(token) if trouble is None else (f"{label} {trouble}", *self._warnings(token))
+        return Market(token=token, instrument=instrument[0], warnings=warnings, fetched_ms=min(token_ms, instrument[1]))
 
     def _trouble(self, token: Token) -> str | None:
         """Why the token cannot be traded; None if it can, as far as is known."""

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from actors import tokens
 from actors.domain.instrument import Token
-from actors.errors import MailboxFull, NoReply, Refusal, StoreRefused, TokenError
+from actors.errors import MailboxFull, NoReply, NotNow, Refusal, StoreRefused, TokenError
 from actors.messages import DropKey, ListTokens, LoadTokens, RefreshTokens, Resolve
 from actors.ports import Stop
 from actors.rows import InstrumentRow, TokenRow
@@ -128,6 +128,8 @@ class TestAnswering:
         await world.start()
         with pytest.raises(TokenError, match="offline"):
             await world.resolve("DOWN")
+        market = await world.inbox.ask(Resolve("DOWN", tradable=False))
+        assert "is offline" in market.warnings[0]
 
     async def test_an_ambiguous_name_reads_nothing_again(self, world, autojump_clock):
         world.list("ALPHA_9", "KOGE")
@@ -250,16 +252,25 @@ class TestFailures:
     async def test_without_any_row_the_answer_says_what_to_do(self, world, autojump_clock):
         world.public.failures = [NoReply("down")] * 99
         await world.start()
-        with pytest.raises(TokenError, match="could not be read: down") as caught:
+        with pytest.raises(NotNow, match="could not be read: down") as caught:
             await world.resolve()
-        assert caught.value.code == "REFUSED"
         assert "otoctl token refresh" in caught.value.do
+
+    async def test_a_token_is_not_called_dead_because_exchange_info_could_not_be_read(self, world, autojump_clock):
+        async def unread():
+            await trio.lowlevel.checkpoint()
+            raise NoReply("down")
+
+        world.public.instruments = unread
+        await world.start()
+        with pytest.raises(NotNow, match="no USDT market; but the list of instruments could not be read"):
+            await world.resolve()
 
     async def test_it_tries_again_at_a_modest_pace_and_recovers(self, world, autojump_clock):
         world.public.failures = [NoReply("down")] * 20
         await world.start()
         for _ in range(300):
-            with pytest.raises(TokenError):
+            with pytest.raises(NotNow):
                 await world.resolve()
             await trio.sleep(1)
         assert 4 <= world.public.count("tokens") <= 7

@@ -82,6 +82,15 @@ def test_flags_that_forbid_trading_are_named(fields, words):
     assert words in str(error)
 
 
+def test_a_pair_that_is_open_gets_its_market_whatever_became_of_the_token():
+    known = catalogue(token(offline=True), instruments=[instrument(status="DELISTED")])
+    market = known.market("ALPHA_22", tradable=False)
+    assert market.instrument.symbol == "ALPHA_22USDT"
+    assert market.warnings == ("KOGE ALPHA_22 is not traded: the status of ALPHA_22USDT is DELISTED",)
+    with pytest.raises(TokenError):
+        catalogue(token(), instruments=[]).market("ALPHA_22", tradable=False)
+
+
 def test_the_status_in_exchange_info_comes_first():
     known = catalogue(token(offline=True), instruments=[instrument(status="DELISTED")])
     assert "DELISTED" in str(refusal(known, "KOGE"))
