@@ -50,10 +50,10 @@ class StateDir:
     def prepare(self) -> None:
         """Makes the directories and takes the lock; again is harmless. Raises: StoreError, locked or not writable."""
         with _no_access(self.root):
-            _make(self.root, STATE_MODE)
+            make_directory(self.root, STATE_MODE)
             self.take_lock()
-            _make(self.live, LIVE_MODE)
-            _make(self.analytics, ANALYTICS_MODE)
+            make_directory(self.live, LIVE_MODE)
+            make_directory(self.analytics, ANALYTICS_MODE)
 
     def take_lock(self) -> None:
         """Raises: StoreError, another process holds it; OSError, the directory is not writable."""
@@ -137,6 +137,13 @@ class Acknowledged:
         os.close(self._file)
 
 
+def make_directory(path: Path, mode: int) -> None:
+    """A directory with exactly this mode, whatever the umask; an existing one keeps its own. Raises: OSError."""
+    if not path.is_dir():
+        path.mkdir(parents=True)
+        path.chmod(mode)
+
+
 def sync_file(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -173,10 +180,3 @@ def _no_access(path: Path) -> Iterator[None]:
             where=str(error.filename or path),
             do="make it writable for this user or use another --state-dir",
         ) from error
-
-
-def _make(path: Path, mode: int) -> None:
-    """A directory with exactly this mode, whatever the umask; one that exists keeps the mode it has."""
-    if not path.is_dir():
-        path.mkdir(parents=True)
-        path.chmod(mode)
