@@ -105,7 +105,7 @@ class Demo:
             instance="paper",
             rest_base=doors.urls["rest_base"],
         )
-        self.vault = FileVault.open(options.state_dir)
+        self.vault = FileVault.at(options.state_dir)
         self.outside = real_world(
             place,
             EXCHANGE_PATIENCE,

@@ -47,7 +47,7 @@ def run(options: Options) -> int:
     settings = config.load(options.config)
     wishes = userfile.load_users(options.apply) if options.apply is not None else ()
     state_dir = config.state_directory(options.state_dir, settings.state_dir, os.environ)
-    vault = FileVault.open(state_dir)
+    vault = FileVault.at(state_dir)
     trio.run(partial(_run, settings, state_dir, vault, wishes, options))
     return 0
 

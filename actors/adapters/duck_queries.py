@@ -181,8 +181,8 @@ def _day_record(connection: Connection, user: str, day: str) -> messages.DayReco
         f' WHERE "user" = $1 AND {_within("exchange_time")} GROUP BY 1 ORDER BY 1',
         span,
     ).fetchall()
-    ((pairs, wear),) = connection.execute(
-        "SELECT count(*), CAST(sum(wear) AS VARCHAR) FROM pairs"
+    ((pairs, wear, closed),) = connection.execute(
+        "SELECT count(*), CAST(sum(wear) AS VARCHAR), CAST(sum(buy_quote) AS VARCHAR) FROM pairs"
         f" WHERE \"user\" = $1 AND status = 'closed' AND {_within('intent_at')}",
         span,
     ).fetchall()
@@ -200,6 +200,7 @@ def _day_record(connection: Connection, user: str, day: str) -> messages.DayReco
         counted_volume=_sum(counted),
         pairs=pairs,
         wear=_sum(wear),
+        closed_volume=_sum(closed),
         fees=tuple((asset, _sum(amount)) for asset, amount in fees),
         last_number=last_number or 0,
         done_at=done[0][0] if done else None,
