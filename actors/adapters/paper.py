@@ -210,7 +210,7 @@ class PaperServer:
     async def _catch_up(self) -> None:
         """Returns when the exchange is at most STEP_MS behind; others run between the steps."""
         await trio.lowlevel.checkpoint()
-        while (reached_ms := self._reached_ms()) < self._clock_ms():
+        while (reached_ms := self._reached_ms()) < self._now_ms:
             self._step(reached_ms)
             self._let_go()
             await trio.lowlevel.checkpoint()

@@ -297,6 +297,24 @@ async def test_the_exchange_is_moved_on_when_something_is_due(world, autojump_cl
     assert all(0 <= now_ms - due_ms <= 2 for due_ms, now_ms in happened)
 
 
+async def test_time_that_passes_while_the_clock_task_works_does_not_confuse_it(nursery, autojump_clock):
+    class Hasty:
+        """A wall on which every look costs 3 ms."""
+
+        now = EPOCH_MS
+
+        def now_ms(self):
+            self.now += 3
+            return self.now
+
+    exchange, happened = Script(), []
+    for after_ms in range(0, 200, 2):
+        exchange.at(EPOCH_MS + after_ms, happened.append)
+    nursery.start_soon(PaperServer(exchange, Hasty(), MemoryJournal()).run_clock)
+    await trio.sleep(1)
+    assert len(happened) == 100
+
+
 async def test_a_wall_that_is_set_back_never_takes_the_exchange_back(world, autojump_clock):
     happened = []
     async with world.client() as client:
