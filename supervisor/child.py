@@ -19,22 +19,13 @@ import trio
 
 from actors.errors import ChildExhausted, NoProgress, NotReady
 from supervisor import policy
-from supervisor.life import Life
-from supervisor.lifecycle import Crash, Happened, Node, State, What, line_of, place_of
+from supervisor.life import Life, awaits_at
+from supervisor.lifecycle import Crash, Happened, Node, State, What, place_of
 from supervisor.parent import Outside, Parent
 from supervisor.spec import Kept
 
 PROGRESS_LOOKS = 4
 """Looks per progress_s_max: a silent child is noticed within 1.25 times its deadline."""
-
-MACHINERY = (
-    "supervisor/life.py",
-    "supervisor/mailbox.py",
-    "supervisor/child.py",
-    "supervisor/leaf.py",
-    "supervisor/groups.py",
-)
-"""Files whose lines say nothing about where an actor waits."""
 
 Wish = Literal["up", "stopped", "parked", "done"]
 """up: shall run. stopped: by an operator. parked: its budget is used up. done: came to its end, or declined."""
@@ -94,6 +85,8 @@ class Child:
         self.wish = wish
         if wish == "up":
             self.start_at_s = -inf
+        elif self.life is None:
+            self._rest()
         self.poke()
         self.parent.poke()
 
@@ -348,14 +341,7 @@ class Child:
                 return None
 
     def _at(self, life: Life) -> str:
-        """The await point of its first task: the innermost line that is not a library's."""
-        at = ""
-        if life.task is not None:
-            for frame, line in life.task.iter_await_frames():
-                filename = frame.f_code.co_filename
-                if "site-packages" not in filename and not filename.endswith(MACHINERY):
-                    at = line_of(filename, line, frame.f_code.co_name)
-        return at
+        return awaits_at(life.task) if life.task is not None else ""
 
     # -- what actors and groups do each in their own way
 

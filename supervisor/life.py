@@ -8,7 +8,17 @@ from typing import Any, Literal
 import trio
 
 from actors.errors import NotNeeded, StartFailed
+from supervisor.lifecycle import line_of
 from supervisor.policy import Ended
+
+MACHINERY = (
+    "supervisor/life.py",
+    "supervisor/mailbox.py",
+    "supervisor/child.py",
+    "supervisor/leaf.py",
+    "supervisor/groups.py",
+)
+"""Files whose lines say nothing about where an actor waits."""
 
 
 class Life:
@@ -20,7 +30,6 @@ class Life:
 
     def __init__(self, poke: Callable[[], None]) -> None:
         self.scope = trio.CancelScope()
-        self.born_s = trio.current_time()
         self.ready_s: float | None = None
         self.ended_s: float | None = None
         self.killed = False
@@ -34,6 +43,11 @@ class Life:
     @property
     def ready(self) -> bool:
         return self.ready_s is not None
+
+    @property
+    def running(self) -> bool:
+        """It lives, and nobody has told it to end."""
+        return not self.ended and not self.killed and not self.by_us
 
     @property
     def ended(self) -> bool:
@@ -94,3 +108,13 @@ def leaves(error: BaseException) -> list[BaseException]:
     if not isinstance(error, BaseExceptionGroup):
         return [error]
     return [leaf for inner in error.exceptions for leaf in leaves(inner)]
+
+
+def awaits_at(task: trio.lowlevel.Task) -> str:
+    """Where a task waits: the innermost line that is neither a library's nor the supervisor's; "" if there is none."""
+    at = ""
+    for frame, line in task.iter_await_frames():
+        filename = frame.f_code.co_filename
+        if "site-packages" not in filename and not filename.endswith(MACHINERY):
+            at = line_of(filename, line, frame.f_code.co_name)
+    return at

@@ -12,7 +12,7 @@ import difflib
 import math
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Literal, TypeAlias, TypeVar, get_args
+from typing import Any, Literal, TypeAlias, TypeVar, cast, get_args
 
 from msgspec import Struct
 from msgspec.structs import fields, replace
@@ -50,7 +50,7 @@ class Kept(Struct, frozen=True, kw_only=True):
     delay_factor: float = 2.0  # each further one, until a steady period
     delay_s_max: float = 30.0
     jitter: float = 0.2  # share of the delay, both ways: many that died together do not come back together
-    steady_s: float = 60.0  # up for so long: the next delay is the first again
+    steady_s: float = 10.0  # up for so long: it did recover, the next delay is the first again
     ready_s_max: float = 10.0
     stop_s_max: float = 0.0  # asked to stop, then so long until cancelled; 0: cancelled at once, without asking
     stuck_s: float = 2.0  # cancelled and still there after so long: reported as stuck
@@ -144,9 +144,9 @@ def _faults(spec: Spec, path: str) -> list[str]:
 
 
 def _own_faults(spec: Kept) -> list[str]:
-    faults = []
-    if not NAME.fullmatch(str(spec.name)):
-        faults.append(f"name is {spec.name!r}, allowed are letters, digits and _ . -")
+    faults, name = [], cast(Any, spec.name)
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        faults.append(f"name is {name!r}, allowed are letters, digits and _ . -")
     faults += _not_one_of(spec, "restart", RestartKind)
     faults += _not_one_of(spec, "exhausted", Exhausted)
     faults += _not_whole(spec, "intensity", least=0)

@@ -212,9 +212,17 @@ class Tree:
     def crash(self, path: str, why: str = "asked for") -> None:
         """Lets a running actor die at its next await point, as if it had raised. Raises Refusal: it does not run."""
         child = self._find(path)
-        if not isinstance(child, Leaf) or child.life is None or child.life.ended or child.life.killed:
+        if not isinstance(child, Leaf) or child.life is None or not child.life.running:
             raise Refusal("only a running actor can crash", where=path, do="see otoctl tree")
         child.life.sentence(InjectedCrash(f"injected crash: {why}", where=path))
+
+    def running(self) -> list[str]:
+        """The paths of the actors that are ready and neither ending nor being stopped, in the order of the tree."""
+        return [
+            child.path
+            for child in everything(self._root)
+            if isinstance(child, Leaf) and child.life is not None and child.life.running and child.life.ready
+        ]
 
     # -- inside
 

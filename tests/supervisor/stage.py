@@ -15,7 +15,7 @@ from typing import Any
 import trio
 import trio.testing
 
-from actors.errors import NotNeeded
+from actors.errors import NotNeeded, OtodError
 from actors.ports import Asked, Stop
 from supervisor.lifecycle import Happened, Node
 from supervisor.spec import ChildSpec, FamilySpec, GroupSpec
@@ -75,7 +75,7 @@ class Stage:
             nursery.start_soon(then)
             try:
                 await self.tree.run()
-            except (Exception, KeyboardInterrupt, SystemExit) as raised:
+            except (OtodError, KeyboardInterrupt, SystemExit) as raised:
                 error = raised
         self.over()
         return error

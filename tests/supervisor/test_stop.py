@@ -67,8 +67,8 @@ def test_a_crash_while_stopping_is_told_but_nothing_comes_of_it():
 @pytest.mark.parametrize("phase", ["starting", "delaying", "hanging"])
 def test_stopping_is_prompt_whatever_the_child_does(phase):
     async def scene(stage: Stage) -> None:
-        child = stage.child("b", "ok", "hang", stop_s_max=2, ready_s_max=1000, delay_s=100 if phase == "delaying" else 0,
-                            delay_s_max=1000)  # fmt: skip
+        delay_s = 100 if phase == "delaying" else 0
+        child = stage.child("b", "ok", "hang", stop_s_max=2, ready_s_max=1000, delay_s=delay_s, delay_s_max=1000)
         async with stage.running(stage.child("a"), child):
             stage.post("b", "hang" if phase == "hanging" else "crash")
             await trio.sleep(50)
@@ -238,12 +238,11 @@ def test_nobody_waits_for_an_answer_of_a_stopped_child():
             except ActorCrashed:
                 failed.append(path)
 
-        async with trio.open_nursery() as nursery:
-            async with stage.running(stage.child("a"), family(stage.child("b"))):
-                for path in ("a", "a", "family/b", "family/b"):
-                    nursery.start_soon(ask, path)
-                await stage.settle()
-                assert failed == []
+        async with trio.open_nursery() as nursery, stage.running(stage.child("a"), family(stage.child("b"))):
+            for path in ("a", "a", "family/b", "family/b"):
+                nursery.start_soon(ask, path)
+            await stage.settle()
+            assert failed == []
         assert sorted(failed) == ["a", "a", "family/b", "family/b"]
         with pytest.raises(ActorCrashed):
             await stage.tree.mailbox("a").ask("late")
