@@ -169,6 +169,7 @@ NOT_YET: Mapping[tuple[str, str], str] = {
     ("control", "socket_mode"): "other socket mode",
     ("store", "live_days"): "retention of the live file",
     ("notifications", "urls"): "notifications",
+    ("notifications", "repeat_s"): "notifications",
 }
 """Keys that this version does not act on, and what they are about. Setting one is an error: a restriction or a notice
 that somebody relies on must not be silently absent. Whoever builds the thing takes its line away."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 from decimal import Decimal
 from fractions import Fraction
 
+import msgspec
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from actors.domain.instrument import Filters, Instrument
-from actors.domain.money import EXACT, notional, on_grid
+from actors.domain.money import EXACT, floor_to_tick, notional, on_grid
 from actors.domain.pricing import (
     expected_price,
     leg_prices,
@@ -24,6 +25,9 @@ from actors.domain.pricing import (
 )
 from actors.domain.trading import TradingConfig
 from actors.errors import ConfigError
+from actors.exchange.envelope import read_envelope
+from actors.exchange.listing import read_instruments
+from tests.shared import market_file, needs_shared
 
 D = Decimal
 FEE = D("0.0001")
@@ -292,3 +296,45 @@ class TestUnwinding:
         assert sellable(D(500), D(1), instrument(max_quantity=D(100))) == 100
         assert sellable(D(500), D(1), instrument(max_notional=D(30))) == 30
         assert sellable(D(500), D(1), instrument(max_notional=None)) == 500
+
+
+@needs_shared
+class TestRealSymbols:
+    """Every tradable USDT symbol of the snapshot, at the price of its token."""
+
+    @staticmethod
+    def markets() -> list[tuple[Instrument, Decimal]]:
+        rows = msgspec.json.decode(market_file("alpha-tokens.json.gz"))["data"]
+        prices = {row["alphaId"]: D(row["price"]) for row in rows}
+        listed = read_instruments(read_envelope(market_file("alpha-exchange-info.json.gz")).data).instruments
+        return [
+            (ins, prices[ins.base_asset])
+            for ins in listed
+            if ins.quote_asset == "USDT" and ins.status == "TRADING" and prices.get(ins.base_asset, 0) > 0
+        ]
+
+    def test_take_a_pair_of_50_usdt_and_the_minimum_pair(self):
+        markets = self.markets()
+        assert len(markets) > 250
+        for ins, price in markets:
+            reference = max(floor_to_tick(price, ins.filters.tick_size), ins.filters.tick_size)
+            for buy_offset, sell_offset in ((D("0.05"), D("-0.05")), (D("-0.5"), D("0.5"))):
+                cfg = config(buy_offset=buy_offset, sell_offset=sell_offset)
+                try:
+                    buy, sell = leg_prices(reference, cfg, ins.filters)
+                except ConfigError:
+                    assert reference == ins.filters.tick_size  # one tick is the lowest price there is
+                    continue
+                minimum = minimum_pair(ins, buy_price=buy, sell_price=sell, reference=reference, buyer_fee=FEE)
+                normal = pair_quantity(
+                    cfg, ins, buy_price=buy, reference=reference, remaining_quote=D(500), minimum=minimum
+                )
+                assert minimum <= normal
+                assert minimum == ins.filters.min_quantity * 2 or notional(buy, minimum) < D("0.2") + 2 * notional(
+                    buy, ins.filters.step_size
+                )
+                for quantity in (minimum, normal):
+                    sale = pending_quantity(quantity, FEE, ins)
+                    assert violations(ins, "BUY", buy, quantity, reference=reference) == (), ins.symbol
+                    assert violations(ins, "SELL", sell, sale, reference=reference, pending=True) == (), ins.symbol
+                    assert sellable(sale, reference, ins) == sale
