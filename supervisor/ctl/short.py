@@ -21,6 +21,7 @@ from supervisor.ctl.common import (
     users_argument,
 )
 
+TOP_TIMEOUT_S = 2.0  # a daemon that went away is said to be gone this soon
 LISTEN_S = 10.0  # how long `events` listens without --follow
 
 
@@ -107,9 +108,10 @@ def top(ctx: click.Context, options: Options, every_s: float) -> None:
 
     if not console().is_terminal:
         raise Trouble("top needs a terminal\n  -> otoctl status tells the same once", EXIT_USAGE)
+    brisk = Options(socket=options.socket, timeout_s=min(options.timeout_s, TOP_TIMEOUT_S))
     signal.signal(signal.SIGINT, signal.default_int_handler)  # so that the terminal is put back in order
     try:
-        screen.run(options.client, console(), every_s=every_s)
+        screen.run(brisk.client, console(), every_s=every_s)
     except KeyboardInterrupt:
         return
 

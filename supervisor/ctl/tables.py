@@ -109,32 +109,54 @@ def _progress(data: Answer) -> list[RenderableType]:
 
 # -- lists
 
+_ORDER_COLUMNS = {
+    "order_id": "ORDER", "pair_id": "PAIR", "leg": "LEG", "side": "SIDE", "price": "PRICE", "quantity": "QUANTITY",
+    "executed_quantity": "EXECUTED", "status": "STATUS", "created_at": "CREATED (UTC)",
+}  # fmt: skip
+_ORDER_DROPS = ("leg", "quantity", "pair_id", "created_at", "order_id")
+_PAIR_COLUMNS = {
+    "pair_id": "PAIR", "status": "STATUS", "outcome": "OUTCOME", "buy_price": "BUY AT", "sell_price": "SELL AT",
+    "quantity": "QUANTITY", "buy_quote": "BOUGHT", "wear": "WEAR", "wear_bps": "BPS", "intent_at": "BEGUN (UTC)",
+}  # fmt: skip
+_PAIR_DROPS = ("sell_price", "quantity", "buy_price", "intent_at", "status", "wear_bps")
+
 
 def _orders(data: Answer) -> list[RenderableType]:
-    fields = ("order_id", "pair_id", "leg", "side", "price", "quantity", "executed_quantity", "status", "created_at")
-    heads = ("ORDER", "PAIR", "LEG", "SIDE", "PRICE", "QUANTITY", "EXECUTED", "STATUS", "CREATED (UTC)")
-    return _paged(data, fields, heads, right=("PRICE", "QUANTITY", "EXECUTED"), word="order")
+    return _paged(data, _ORDER_COLUMNS, _ORDER_DROPS, "order")
 
 
 def _pairs(data: Answer) -> list[RenderableType]:
-    fields = (
-        "pair_id", "status", "outcome", "buy_price", "sell_price", "quantity", "buy_quote", "wear", "wear_bps",
-        "intent_at",
-    )  # fmt: skip
-    heads = ("PAIR", "STATUS", "OUTCOME", "BUY AT", "SELL AT", "QUANTITY", "BOUGHT", "WEAR", "BPS", "BEGUN (UTC)")
-    return _paged(data, fields, heads, right=heads[3:9], word="pair")
+    return _paged(data, _PAIR_COLUMNS, _PAIR_DROPS, "pair")
 
 
-def _paged(
-    data: Answer, fields: Sequence[str], heads: Sequence[str], *, right: Iterable[str], word: str
+def _paged(data: Answer, columns: Mapping[str, str], drops: Sequence[str], word: str) -> list[RenderableType]:
+    items = [item for _, page in _served(data) for item in page["items"]]
+    rows = [{name: _shown(name, item[name]) for name in columns} for item in items]
+    more = [text for user, page in _served(data) for text in _more(page, word, of=user)]
+    return [*fitting(rows, columns, drops, console().width), *more]
+
+
+def fitting(
+    rows: Sequence[Mapping[str, str]], columns: Mapping[str, str], drops: Sequence[str], width: int
 ) -> list[RenderableType]:
-    table = _table(heads, right=right)
-    after: list[RenderableType] = []
-    for user, page in _served(data):
-        for item in page["items"]:
-            table.add_row(*(_moment(item[f]) if f.endswith("_at") else _cell(item[f]) for f in fields))
-        after += _more(page, word, of=user)
-    return [table, *after]
+    """A table of whole columns: where the terminal is too narrow for all, those of `drops` go, the first first."""
+    left = {name: max(len(head), *(len(row[name]) for row in rows), 0) for name, head in columns.items()}
+    gone: list[str] = []
+    for name in drops:
+        if sum(left.values()) + 2 * (len(left) - 1) <= width:
+            break
+        del left[name]
+        gone.append(columns[name])
+    heads = [columns[name] for name in left]
+    numeric = [columns[name] for name in left if rows and all(_NUMBER.fullmatch(row[name]) for row in rows)]
+    table = _table(heads, right=numeric)
+    for row in rows:
+        table.add_row(*(row[name] for name in left))
+    return [table, Text(f"a wider terminal, or --json, shows {', '.join(gone)}", "dim")] if gone else [table]
+
+
+def _shown(name: str, value: Any) -> str:
+    return _moment(value) if name.endswith("_at") else _cell(value)
 
 
 def _more(page: Answer, word: str, *, of: str = "") -> list[RenderableType]:
@@ -236,10 +258,10 @@ def _walk(nodes: Iterable[Answer], depth: int) -> Iterable[tuple[int, Answer]]:
 
 
 def _commands(data: Answer) -> list[RenderableType]:
-    table = _table(("COMMAND", "ARGUMENTS", "WHAT IT DOES"), fold="WHAT IT DOES")
+    table = _table(("COMMAND", "WHAT IT DOES"), fold="WHAT IT DOES")
     for each in data["commands"]:
         args = " ".join(arg["name"] if arg["required"] else f"[{arg['name']}]" for arg in each["args"])
-        table.add_row(each["cmd"], Text(args or "-"), each["about"])
+        table.add_row(each["cmd"], Text.assemble(each["about"], (f"\n{args}" if args else "", "dim")))
     return [table]
 
 
@@ -253,7 +275,7 @@ def _table(heads: Sequence[str], *, right: Iterable[str] = (), fold: str = "") -
             head,
             justify="right" if head in right else "left",
             no_wrap=head != fold,
-            overflow="fold" if head == fold else "ellipsis",
+            overflow="ellipsis",
         )
     return table
 
