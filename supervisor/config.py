@@ -99,7 +99,7 @@ class Supervision(Struct, frozen=True, kw_only=True):
     delay_s: Annotated[float, Seconds(0, 60)] = 0.1
     delay_factor: Annotated[float, Number(1, 10)] = 2.0
     delay_s_max: Annotated[float, Seconds(0, 3600)] = 30.0
-    steady_s: Annotated[float, Seconds(1, DAY_S)] = 60.0
+    steady_s: Annotated[float, Seconds(1, DAY_S)] = 10.0
     ready_s_max: Annotated[float, Seconds(1, 600)] = 10.0
 
 

@@ -9,15 +9,18 @@ from pathlib import Path
 
 import pytest
 from msgspec import Struct
-from msgspec.structs import fields, replace
+from msgspec.structs import asdict, fields, replace
 
 from actors.adapters.limits import LOOPBACK, REAL_HOST
+from actors.desk import Settings
 from actors.domain.keyschedule import Timing
 from actors.errors import ConfigError
+from actors.feed import ROTATE_S
 from supervisor import config
 from supervisor.config import NOT_YET, Config, Exchange, Rates, check, identity, load, rationing, read
 from supervisor.document import Problems
 from supervisor.spec import Kept
+from supervisor.wiring import Patience
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "etc" / "otod.toml"
 
@@ -200,6 +203,20 @@ class TestAgreement:
     def test_supervision_with_the_specs(self):
         defaults = {field.name: field.default for field in fields(Kept)}
         assert {key: defaults[key] for key in config.kept(Config().supervision)} == config.kept(Config().supervision)
+
+    def test_placement_and_market_with_the_traders_settings(self):
+        defaults = {field.name: field.default for field in fields(Settings)}
+        written = asdict(Config().placement) | asdict(Config().market)
+        assert {key: defaults[key] for key in written if key in defaults} == {
+            key: value for key, value in written.items() if key in defaults
+        }
+
+    def test_feeds_and_store_with_their_own(self):
+        assert Config().market.rotate_s == ROTATE_S
+        store = asdict(Config().store)
+        assert {key: store[key] for key in ("publish_s", "commit_wait_s", "commit_rows")} == {
+            key: getattr(Patience(), key) for key in ("publish_s", "commit_wait_s", "commit_rows")
+        }
 
     def test_listen_keys_with_the_schedule(self):
         assert Config().exchange.listen_key_renew_s == Timing().renew_s
