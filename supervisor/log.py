@@ -53,7 +53,7 @@ class Logging:
         render: Processor = _json if form == "json" else _console(self._lines.stream)
         self.log: Log = structlog.wrap_logger(
             self._lines,
-            processors=[self._admit, self._stamp, self._explain, _without_secrets, self._thin_out, render],
+            processors=[self._admit, self._explain, _without_secrets, self._thin_out, self._stamp, render],
             wrapper_class=structlog.make_filtering_bound_logger(RANKS["debug"]),  # the level is ours, to be changed
             cache_logger_on_first_use=False,
         )
@@ -97,9 +97,6 @@ class Logging:
             raise structlog.DropEvent
         return event
 
-    def _stamp(self, logger: Any, method: str, event: EventDict) -> EventDict:
-        return {"at": rfc3339(self._wall.now_ms()), "level": method, "event": event.pop("event", ""), **event}
-
     def _explain(self, logger: Any, method: str, event: EventDict) -> EventDict:
         """An exception becomes type, message and place; its whole traceback only at debug."""
         given = event.pop("exc_info", None)
@@ -122,6 +119,9 @@ class Logging:
         if skipped is None:
             raise structlog.DropEvent
         return {**event, "repeated": skipped} if skipped else event
+
+    def _stamp(self, logger: Any, method: str, event: EventDict) -> EventDict:
+        return {"at": rfc3339(self._wall.now_ms()), "level": method, "event": event.pop("event"), **event}
 
 
 class Repeats:

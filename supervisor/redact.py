@@ -15,6 +15,8 @@ import msgspec
 
 HIDDEN = "[hidden]"
 DEPTH_MAX = 8  # deeper than anything we log
+SHORT = 25  # characters; the shortest secret known by its look has more
+SEPARATOR = re.compile("[:=,]| -b|--cookie")
 TEXT_MAX = 8_000  # characters of one text: a body of an answer must not fill the journal
 
 NAMES = re.compile(
@@ -69,6 +71,8 @@ def redact(value: Any, depth: int = 0) -> Any:
 
 
 def redact_text(text: str) -> str:
+    if len(text) < SHORT and not SEPARATOR.search(text):  # most fields: too short for a key, and no name with a value
+        return text
     for pattern, instead in PATTERNS:
         text = pattern.sub(instead, text)
     return text if len(text) <= TEXT_MAX else f"{text[:TEXT_MAX]}… ({len(text)} characters)"
