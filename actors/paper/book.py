@@ -98,7 +98,7 @@ class Book:
         self.symbol = symbol
         self.update_id = 0  # of the last change, from the exchange's one counter of events
         self.touched: set[tuple[Side, int]] = set()  # levels changed since the last look of the streams
-        self._decimals = price_decimals
+        self.decimals = price_decimals
         self._last_handle = 0
         self._orders: dict[int, Resting] = {}
         self.bids = BookSide("BUY")
@@ -109,7 +109,7 @@ class Book:
 
     def ticks(self, price: Decimal) -> int:
         """price in ticks; asserts that it is on the grid."""
-        ticks = int(scaled := price.scaleb(self._decimals))
+        ticks = int(scaled := price.scaleb(self.decimals))
         assert ticks == scaled, price
         return ticks
 

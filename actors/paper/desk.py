@@ -199,8 +199,8 @@ class Desk:
                 step = self._listing.by_symbol[order.symbol].filters.step_size
                 quantity = grid_floor(product(quantity, fault.part), step)
         self._floor.enter(order, quantity, now_ms)
-        if not order.remaining:
-            return
+        if not order.remaining or order.enters_ms is not None:
+            return  # done; or it hit its own working leg, grew by that (release_on "partial") and waits again
         if fault and self._floor.crosses(order):
             self._wait(order, now_ms + max(1, fault.ms))
         else:

@@ -28,6 +28,7 @@ Kind = Literal[
     "http_error",  # `status` (502; 429/418 with `retry_after`, 403, 5xx)
     "html_body",  # a page with status 200
     "truncated_body",  # half of the JSON; always processed
+    "edit_body",  # `set` and `remove` keys of the data, of each of its rows if it is a list
     "error_code",  # an envelope with `code` and `message`: an unknown code, 100001001, a refusal
     "login_expired",  # 100002001
     "verification",  # 100001003 and the risk_challenge headers

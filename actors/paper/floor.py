@@ -95,9 +95,6 @@ class Floor:
         if resting is not None and self.books[order.symbol].cancel(resting.handle):
             self._moved[order.symbol] = self.books[order.symbol]
 
-    def is_resting(self, order: Order) -> bool:
-        return order.key in self._resting
-
     # -- when an event is over
 
     def come_to_rest(self, now_ms: int) -> None:

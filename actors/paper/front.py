@@ -9,9 +9,11 @@ import random
 from email.utils import formatdate
 from typing import Any
 
+import msgspec
+
 from actors.paper.accounts import NAME, Account
 from actors.paper.api import Request, Response
-from actors.paper.faults import Fault, Faults, Kind
+from actors.paper.faults import Fault, Faults
 from actors.paper.journal import Late
 from actors.paper.private import PLACEMENTS, Private
 from actors.paper.public import Public
@@ -25,7 +27,6 @@ PAGE = b"<!DOCTYPE html><html><head><title>Attention Required</title></head><bod
 JSON = "application/json;charset=UTF-8"
 HTML = "text/html; charset=utf-8"
 ERROR_STATUS = 502  # of http_error, unless the fault has one
-REPLY_KINDS: tuple[Kind, ...] = ("error_code", "http_error", "html_body")
 
 
 class Front:
@@ -63,6 +64,8 @@ class Front:
         status, body = self._perform(request, now_ms)
         if broken := self._broken(occasion, takes_effect=True, now_ms=now_ms, delay_ms=delay_ms):
             return broken
+        if fault := self._faults.strike("edit_body", account=name, path=request.path):
+            body = edited(body, fault)
         if self._faults.strike("truncated_body", account=name, path=request.path):
             body = body[: len(body) // 2]
         return self._response(status, body, now_ms, delay_ms)
@@ -175,3 +178,15 @@ class Front:
             body=body,
             delay_ms=delay_ms,
         )
+
+
+def edited(body: bytes, fault: Fault) -> bytes:
+    """A reply whose data lacks keys or has other values: the protocol changed (reliability F43)."""
+    document = msgspec.json.decode(body)
+    data = document.get("data")
+    for row in data if isinstance(data, list) else [data]:
+        if isinstance(row, dict):
+            row.update(fault.set)
+            for name in fault.remove:
+                row.pop(name, None)
+    return msgspec.json.encode(document)

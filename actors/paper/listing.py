@@ -7,8 +7,8 @@ Names, contracts and figures are invented. Source of the shapes: wire § 3.6, §
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import Decimal
-from functools import cached_property
 
 from msgspec import Struct
 
@@ -37,26 +37,43 @@ class Listed(Struct, frozen=True, kw_only=True):
     sparse: bool = False  # the row carries alphaId and price only, as one of 404 captured rows did
 
 
-class Listing(Struct, frozen=True, dict=True):
-    """instruments: the symbols, several per token are possible (USDT, USDC)."""
+class Listing:
+    """What can be traded now. Several instruments per token are possible (USDT, USDC), and several rows per alphaId."""
 
-    tokens: tuple[Listed, ...]
-    instruments: tuple[Instrument, ...]
+    def __init__(self, tokens: Iterable[Listed], instruments: Iterable[Instrument]) -> None:
+        self.tokens = tuple(tokens)
+        self.by_symbol = {instrument.symbol: instrument for instrument in instruments}
 
-    @cached_property
-    def by_symbol(self) -> dict[str, Instrument]:
-        return {instrument.symbol: instrument for instrument in self.instruments}
+    @property
+    def instruments(self) -> tuple[Instrument, ...]:
+        return tuple(self.by_symbol.values())
 
-    @cached_property
-    def by_alpha_id(self) -> dict[str, Listed]:
-        return {token.alpha_id: token for token in self.tokens}
+    def token_of(self, symbol: str) -> Listed:
+        """The token whose symbol this is. Raises: KeyError, not listed."""
+        alpha_id = self.by_symbol[symbol].base_asset
+        token = self.token(alpha_id)
+        if token is None:
+            raise KeyError(alpha_id)
+        return token
+
+    def token(self, alpha_id: str) -> Listed | None:
+        return next((token for token in self.tokens if token.alpha_id == alpha_id), None)
 
     def price(self, symbol: str) -> Decimal:
         """The price around which a market of this symbol starts."""
-        return self.by_alpha_id[self.by_symbol[symbol].base_asset].price
+        return self.token_of(symbol).price
 
-    def token_of(self, symbol: str) -> Listed:
-        return self.by_alpha_id[self.by_symbol[symbol].base_asset]
+    def relist(self, instrument: Instrument) -> None:
+        """A listed symbol gets other filters, precisions or another status, as tokens do overnight (reliability F42).
+
+        Its price grid may become coarser, not finer: orders in the book stay on it.
+        """
+        assert instrument.price_precision <= self.by_symbol[instrument.symbol].price_precision, instrument
+        self.by_symbol[instrument.symbol] = instrument
+
+    def retoken(self, token: Listed) -> None:
+        """A token's row changes: offline, another multiplier."""
+        self.tokens = tuple(token if other.alpha_id == token.alpha_id else other for other in self.tokens)
 
 
 def instrument(

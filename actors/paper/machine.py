@@ -50,9 +50,9 @@ PRICES_EVERY_MS = 5_000
 """Last prices are journalled so often: a market that is started anew goes on from there."""
 
 # First numbers, of the magnitude of captured ones (wire § 8.2). `a` and `f` of a trade are different counters.
-FIRST_EVENT_ID = 60_000_000_000
-FIRST_LIST_ID = 90_000_000
-FIRST_ORDER_ID = 2_000_000
+FIRST_EVENT_ID = 10_000_000_000
+FIRST_LIST_ID = 80_000_000
+FIRST_ORDER_ID = 1_000_000
 FIRST_TRADE_ID = 200_000
 FIRST_AGG_ID = 199_000
 
@@ -284,6 +284,10 @@ class Exchange:
         self.advance(now_ms)
         self._outbox.close(stream, self.now_ms, public=public)
 
+    def skip_ids(self, counter: str, last: int) -> None:
+        """A counter jumps ahead, as if others had used numbers up: "event", "list", "order:S", "trade:S", "agg:S"."""
+        self._state.ids.start(counter, last)
+
     # -- looking in from outside
 
     @property
@@ -375,6 +379,6 @@ class Exchange:
         for name, first in (("event", FIRST_EVENT_ID), ("page", FIRST_EVENT_ID), ("list", FIRST_LIST_ID)):
             ids.start(name, first)
         for index, symbol in enumerate(self.listing.by_symbol):
-            ids.start(f"order:{symbol}", FIRST_ORDER_ID + 1_000_000 * index)
+            ids.start(f"order:{symbol}", FIRST_ORDER_ID + 100_000 * index)
             ids.start(f"trade:{symbol}", FIRST_TRADE_ID + 10_000 * index)
             ids.start(f"agg:{symbol}", FIRST_AGG_ID + 10_000 * index)

@@ -65,8 +65,7 @@ class Placing:
 
     def place(self, account: Account, body: bytes, now_ms: int) -> str:
         """Returns: the reply's data, the order id as text. Raises: Refused."""
-        wish = self._read(parse(body), "side", "price", "quantity")
-        self._check(account, wish, orders=1)
+        wish = self._checked(account, self._read(parse(body), "side", "price", "quantity"), orders=1)
         symbol = wish.instrument.symbol
         order = self._desk.place(account, symbol, wish.side, wish.price, wish.quantity, wish.payments, now_ms)
         return str(order.order_id)
@@ -77,7 +76,7 @@ class Placing:
         wish = self._read(document, "workingSide", "workingPrice", "workingQuantity")
         pending_price = number(document, "pendingPrice")
         wish = msgspec.structs.replace(wish, pending_price=pending_price)
-        self._check(account, wish, orders=2)
+        wish = self._checked(account, wish, orders=2)
         self._check_price(wish.instrument, "SELL" if wish.side == "BUY" else "BUY", pending_price, pending=True)
         working, pending = self._desk.place_oto(
             account,
@@ -86,7 +85,7 @@ class Placing:
             wish.price,
             wish.quantity,
             wish.payments,
-            pending_price,
+            cut(pending_price, wish.instrument.price_precision),
             now_ms,
         )
         return {"workingOrderId": working.order_id, "pendingOrderId": pending.order_id}
@@ -109,7 +108,8 @@ class Placing:
             payments=payments(document),
         )
 
-    def _check(self, account: Account, wish: Wish, *, orders: int) -> None:
+    def _checked(self, account: Account, wish: Wish, *, orders: int) -> Wish:
+        """The wish, its numbers on the scale of the symbol however long they were written. Raises: Refused."""
         instrument, limits = wish.instrument, wish.instrument.filters
         if instrument.status != "TRADING" or self._faults.halted(instrument.symbol):
             raise Refused(NOT_TRADING, f"{instrument.symbol} is not trading")
@@ -133,6 +133,11 @@ class Placing:
         asset = instrument.quote_asset if wish.side == "BUY" else instrument.base_asset
         if any(account.free(wallet, asset) < amount for wallet, amount in wish.payments):
             raise Refused(INSUFFICIENT, "Insufficient balance")
+        return msgspec.structs.replace(
+            wish,
+            price=cut(wish.price, instrument.price_precision),
+            quantity=cut(wish.quantity, instrument.quantity_precision),
+        )
 
     def _check_price(self, instrument: Instrument, side: Side, price: Decimal, *, pending: bool) -> None:
         limits = instrument.filters

@@ -118,7 +118,8 @@ class Private:
             amount = bucket.free + bucket.locked
             if not amount:
                 continue
-            token = self._listing.by_alpha_id[alpha_id]
+            token = self._listing.token(alpha_id)
+            assert token is not None, alpha_id
             valuation = nearest(self._worth(alpha_id, amount))
             total += valuation
             locked = {"freeze": "0", "locked": "0", self._rules.alpha_bucket: stripped(bucket.locked)}
@@ -202,7 +203,7 @@ class Private:
     # -- inside
 
     def _worth(self, asset: str, amount: Decimal) -> Decimal:
-        token = self._listing.by_alpha_id.get(asset)
+        token = self._listing.token(asset)
         if token is None:
             return amount
         tape = self._floor.tapes.get(f"{asset}USDT")

@@ -134,8 +134,8 @@ class Broadcast:
         self._send(name, book.symbol, data, now_ms, self._rules.public_frame_ms)
 
     def _flush(self, stream: DepthStream, book: Book, now_ms: int) -> None:
-        if stream.first is None:
-            return
+        if self._depth.get(book.symbol, {}).get(stream.name) is not stream:
+            return  # everybody left while its event was in the making; whoever came since starts anew
         instrument = self._listing.by_symbol[book.symbol]
         data = {
             "e": "depthUpdate",
@@ -204,11 +204,12 @@ def level_row(level: Level | None, instrument: Instrument) -> tuple[str, str]:
 
 def touched_rows(stream: DepthStream, book: Book, side: Side, instrument: Instrument) -> list[tuple[str, str]]:
     """Touched levels of one side, ascending by price; a level that is gone has quantity "0"."""
-    levels, tick = book.side(side).levels, instrument.filters.tick_size
+    levels = book.side(side).levels
     rows = []
     for ticks in sorted(ticks for touched, ticks in stream.touched if touched == side):
         level = levels.get(ticks)
-        rows.append(level_row(level, instrument) if level else (fixed(ticks * tick, instrument.price_precision), "0"))
+        gone = (fixed(Decimal(ticks).scaleb(-book.decimals), instrument.price_precision), "0")
+        rows.append(level_row(level, instrument) if level else gone)
     return rows
 
 
