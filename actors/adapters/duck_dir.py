@@ -18,12 +18,12 @@ it is at worst an older number, so it is never ahead of what is durable. A datab
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from actors.adapters.lock import DirectoryLock
 from actors.errors import IntegrityError, StoreError
 
 STATE_MODE = 0o750  # the group must get through to analytics/
@@ -38,51 +38,29 @@ class StateDir:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.lock_file = root / "lock"
         self.live = root / "live"
         self.database = self.live / "otod.duckdb"
         self.log = self.live / "otod.duckdb.wal"
         self.marker = self.live / "generation"
         self.analytics = root / "analytics"
         self.acknowledged = self.live / "acknowledged"
-        self._lock: int | None = None
+        self._lock = DirectoryLock(root / "lock", root)
 
     def prepare(self) -> None:
         """Makes the directories and takes the lock; again is harmless. Raises: StoreError, locked or not writable."""
         with _no_access(self.root):
             make_directory(self.root, STATE_MODE)
-            self.take_lock()
+            self._lock.take()
             make_directory(self.live, LIVE_MODE)
             make_directory(self.analytics, ANALYTICS_MODE)
 
-    def take_lock(self) -> None:
-        """Raises: StoreError, another process holds it; OSError, the directory is not writable."""
-        if self._lock is not None:
-            return
-        lock = os.open(self.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            pid = os.pread(lock, 20, 0).decode("ascii", "replace").strip() or "unknown"
-            os.close(lock)
-            raise StoreError(
-                f"another otod (pid {pid}) uses this state directory",
-                where=str(self.root),
-                do="stop it or use another --state-dir",
-            ) from None
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
-        self._lock = lock
-
     def release_lock(self) -> None:
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        self._lock.release()
 
     def read_marker(self) -> int:
         """The generation that the database must have reached; 0 where there is no marker yet."""
         try:
-            text = self.marker.read_text()
+            text = self.marker.read_bytes().decode("ascii", "replace")
         except FileNotFoundError:
             return 0
         except OSError as error:

@@ -264,8 +264,14 @@ AMOUNTS = st.builds(
 )
 
 
-@given(AMOUNTS)
-def test_an_amount_is_written_to_the_last_digit_or_refused(amount):
+@pytest.fixture(scope="module")
+def memory():
+    with duckdb.connect() as connection:
+        yield connection
+
+
+@given(amount=AMOUNTS)
+def test_an_amount_is_written_to_the_last_digit_or_refused(memory, amount):
     """What fits comes back from the database's own decimal type; DECIMAL(38,18) is 20 digits, a point, 18 digits."""
     before, _, after = f"{amount.copy_abs():f}".partition(".")
     fits = len(before.lstrip("0")) <= 20 and len(after.rstrip("0")) <= 18
@@ -275,16 +281,13 @@ def test_an_amount_is_written_to_the_last_digit_or_refused(amount):
         assert not fits
     else:
         assert fits
-        assert _through_a_decimal(document) == amount
+        assert _through_a_decimal(memory, document) == amount
 
 
-def _through_a_decimal(document):
+def _through_a_decimal(memory, document):
     price = "CAST(json_extract_string($1, '$.price') AS DECIMAL(38,18))"
-    ((text,),) = _MEMORY.execute(f"SELECT CAST({price} AS VARCHAR)", [document]).fetchall()
+    ((text,),) = memory.execute(f"SELECT CAST({price} AS VARCHAR)", [document]).fetchall()
     return plain_decimal(text)
-
-
-_MEMORY = duckdb.connect()
 
 
 @pytest.mark.parametrize(
@@ -465,10 +468,19 @@ async def test_a_missing_database_beside_its_marker_is_noticed_and_its_log_kept(
     await made.close()
 
 
-async def test_a_marker_that_is_no_number_is_refused(db, tmp_path):
+@pytest.mark.parametrize("content", [b"seven", b"", b"\xff\xfe"])
+async def test_a_marker_that_is_no_number_is_refused(db, tmp_path, content):
     await db.close()
-    (tmp_path / "live/generation").write_text("seven")
-    with pytest.raises(IntegrityError, match="'seven', not a number"):
+    (tmp_path / "live/generation").write_bytes(content)
+    with pytest.raises(IntegrityError, match="not a number"):
+        await database(tmp_path).open()
+
+
+async def test_a_marker_that_cannot_be_read_is_told(db, tmp_path):
+    await db.close()
+    (tmp_path / "live/generation").unlink()
+    (tmp_path / "live/generation").mkdir()
+    with pytest.raises(StoreError, match="cannot read the marker"):
         await database(tmp_path).open()
 
 
@@ -573,6 +585,39 @@ async def test_f59_a_full_disk_acknowledges_nothing_and_the_same_connection_goes
     again = await reopened(db, tmp_path)
     assert [row.order_id for row in stored(again, rows.OrderRow)] == ["1", "2"]
     await again.close()
+
+
+async def test_a_database_that_finds_no_room_at_its_start_is_not_called_damaged(tmp_path, file_size_limit):
+    (tmp_path / "live").mkdir()
+    file_size_limit(0)
+    with pytest.raises(StoreError) as caught:
+        await database(tmp_path).open()
+    assert not isinstance(caught.value, IntegrityError)
+
+
+@pytest.mark.parametrize("error", [duckdb.IOException("no room for temporary files"), duckdb.OutOfMemoryException("")])
+async def test_rows_that_cannot_be_applied_now_are_applied_later(db, monkeypatch, error):
+    await db.commit([[order("1")]])
+
+    def apply(connection):
+        raise error
+
+    with monkeypatch.context() as broken:
+        broken.setattr("actors.adapters.duck_apply.apply", apply)
+        with pytest.raises(StoreError, match="not written"):
+            await db.query(messages.ListOrders(user="alice"))
+    assert (await db.query(messages.ListOrders(user="alice")))[0] == 1
+
+
+async def test_a_database_that_says_it_gave_up_in_other_words_is_lost_too(db, monkeypatch):
+    def apply(connection):
+        raise duckdb.IOException('The database has been invalidated. Original error: "x"')
+
+    await db.commit([[order("1")]])
+    monkeypatch.setattr("actors.adapters.duck_apply.apply", apply)
+    with pytest.raises(StoreLost, match="gave up"):
+        await db.query(messages.ListOrders(user="alice"))
+    monkeypatch.undo()
 
 
 async def test_publishing_on_a_full_disk_fails_alone(db, file_size_limit):

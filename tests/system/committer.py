@@ -1,0 +1,51 @@
+"""Commits as fast as it can until it is killed; writes the number of each acknowledged group to standard output.
+
+python -m tests.system.committer STATE_DIR FIRST_NUMBER
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import trio
+
+from actors import messages
+from actors.adapters.duck import in_thread
+from tests.adapters.duck_rows import change, database, fill, order, pair
+
+
+def group(number):
+    """Rows of four tables; the pair and the order are further versions of earlier ones."""
+    return [
+        pair(number // 3, status=str(number)),
+        order(str(number // 2), status=str(number)),
+        fill(f"{number}-a"),
+        fill(f"{number}-b"),
+        change(number),
+    ]
+
+
+async def main(state_dir, number):
+    db = database(state_dir, run=in_thread())
+    await db.open()
+    os.write(1, b"open\n")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(keep_house, db)
+        while True:
+            number += 1
+            await db.commit([group(number), [fill(f"{number}-c")]])
+            os.write(1, f"{number}\n".encode())
+
+
+async def keep_house(db):
+    """Everything that may be under way when the kill comes."""
+    while True:
+        await db.query(messages.ListOrders(user="alice"))
+        await db.publish()
+        await db.checkpoint()
+
+
+if __name__ == "__main__":
+    trio.run(main, Path(sys.argv[1]), int(sys.argv[2]))
