@@ -20,6 +20,9 @@ import trio
 from actors.adapters.dialer import Endpoint, is_readable
 from actors.ports import Dialer
 
+UNUSED_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""httpcore wants a context, else it makes one for each pool (15 ms). The dialer does TLS; this one trusts nobody."""
+
 
 class DialedStream(httpcore.AsyncNetworkStream):
     """A dialed stream as httpcore sees it. TLS, if any, was done by the dialer; deadlines are the caller's."""
@@ -94,7 +97,7 @@ class PoolTransport(httpx.AsyncBaseTransport):
 
     def __init__(self, backend: DialedBackend, *, connections: int) -> None:
         self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),  # never used: the dialer does TLS
+            ssl_context=UNUSED_TLS,
             max_connections=connections,
             keepalive_expiry=None,  # it would read the real clock; idle connections are DialedStream's affair
             network_backend=backend,
