@@ -595,12 +595,12 @@ async def test_a_database_that_finds_no_room_at_its_start_is_not_called_damaged(
     assert not isinstance(caught.value, IntegrityError)
 
 
-@pytest.mark.parametrize("error", [duckdb.IOException("no room for temporary files"), duckdb.OutOfMemoryException("")])
+@pytest.mark.parametrize("error", [duckdb.IOException, duckdb.OutOfMemoryException])
 async def test_rows_that_cannot_be_applied_now_are_applied_later(db, monkeypatch, error):
     await db.commit([[order("1")]])
 
     def apply(connection):
-        raise error
+        raise error("no room for temporary files")
 
     with monkeypatch.context() as broken:
         broken.setattr("actors.adapters.duck_apply.apply", apply)
