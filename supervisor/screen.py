@@ -19,6 +19,8 @@ WIDE = 110  # columns from which there is room for the last fill
 BAR_NARROW, BAR_WIDE, BAR_LEAST = 10, 28, 4
 STATE_NARROW, STATE_WIDE = 18, 26
 GAP = 2
+OTHER_LINES = 18  # of the picture, with notes and events; the rest of the terminal's height is for users
+USERS_MIN = 3
 NOTES_MAX = 5  # users whose pause is explained below the table
 EVENTS_MAX = 6
 
@@ -68,10 +70,13 @@ class Picture:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         screen, columns = self._screen, options.max_width
+        users, hidden = fitting_users(screen.users, console.height - OTHER_LINES)
         yield title_line(screen.title)
         yield Text()
-        yield user_table(screen.users, columns)
-        notes = [note for line in screen.users for note in _notes(line)]
+        yield user_table(users, columns)
+        if hidden:
+            yield _one_line(f"… and {count(hidden, 'more user')} (otoctl status shows all)", "dim")
+        notes = [note for line in users for note in _notes(line)]
         yield from (_one_line(note, "yellow") for note in notes[:NOTES_MAX])
         if len(notes) > NOTES_MAX:
             yield _one_line(f"… and {len(notes) - NOTES_MAX} more pauses", "yellow")
@@ -80,6 +85,21 @@ class Picture:
         yield from (_one_line(event, "dim") for event in screen.events[-EVENTS_MAX:])
         if screen.foot:
             yield _one_line(screen.foot, "dim")
+
+
+def fitting_users(users: Sequence[UserLine], rows: int) -> tuple[Sequence[UserLine], int]:
+    """As many users as there are rows, and how many are left out: paused ones stay, those that are done go first."""
+    rows = max(rows, USERS_MIN)
+    if len(users) <= rows:
+        return users, 0
+    kept = sorted(users, key=_dispensable)[:rows]
+    return sorted(kept, key=lambda line: line.user), len(users) - rows
+
+
+def _dispensable(line: UserLine) -> int:
+    if line.pauses:
+        return 0
+    return 2 if line.phase == "done" or line.wanted == "stopped" else 1
 
 
 def title_line(parts: Iterable[str]) -> Text:
@@ -93,7 +113,7 @@ def title_line(parts: Iterable[str]) -> Text:
 def user_table(users: Sequence[UserLine], columns: int, *, bars: bool = True) -> Table:
     """One row per user. Numbers are never cut: the bar goes first, then the name is shortened."""
     wide = columns >= WIDE
-    heads = ["VOLUME", "PAIRS"]
+    heads = ["VOLUME", "PAIRS", "TO GO"]
     if any(line.wear is not None for line in users):
         heads += ["WEAR USDT" if wide else "WEAR", "BPS"]
     numbers = [_numbers(line, wide)[: len(heads)] for line in users]
@@ -122,13 +142,12 @@ def user_table(users: Sequence[UserLine], columns: int, *, bars: bool = True) ->
     return table
 
 
-def _numbers(line: UserLine, wide: bool) -> tuple[str, str, str, str]:
+def _numbers(line: UserLine, wide: bool) -> tuple[str, ...]:
     volume = money(line.volume, 2)
-    pairs = "-"
     if line.target is not None:
         volume += f"/{money(line.target, 2 if wide or line.target < 10 else 0)}"
-        pairs = f"{line.pairs}/{line.pairs + line.pairs_to_go}"
-    return volume, pairs, "-" if line.wear is None else money(line.wear, 4), line.wear_bps or "-"
+    wear = "-" if line.wear is None else money(line.wear, 4)
+    return volume, str(line.pairs), str(line.pairs_to_go), wear, bps_text(line.wear_bps)
 
 
 def state(line: UserLine) -> Text:
@@ -180,6 +199,11 @@ def _bar(line: UserLine) -> ProgressBar | Text:
 def money(value: Decimal, places: int) -> str:
     """With thousands set apart, rounded for the eye: records and --json keep every digit."""
     return f"{round(value, places):,f}"
+
+
+def bps_text(bps: str | None) -> str:
+    """Always with one decimal, so that a column of them can be compared."""
+    return "-" if bps is None else f"{Decimal(bps):.1f}"
 
 
 def count(number: int, word: str) -> str:

@@ -22,8 +22,9 @@ from actors.messages import Progress, TraderSnapshot
 from supervisor.bus import Event
 from supervisor.control.protocol import amount, plain, rfc3339, rounded
 from supervisor.control.views import bps, walk, wear_bps
+from supervisor.headlines import headline
 from supervisor.lifecycle import Node
-from supervisor.screen import ActorLine, Picture, Screen, UserLine, duration, event_text, money
+from supervisor.screen import ActorLine, Picture, Screen, UserLine, bps_text, duration, money
 
 REFRESH_S = 0.25  # four pictures a second: fluent to the eye, some 2 % of a core
 
@@ -62,7 +63,7 @@ def render(state: ViewState) -> RenderableType:
                 parked=tuple(node.path for node in nodes if node.state == "parked"),
                 stuck=tuple(node.path for node in nodes if node.state == "stuck"),
             ),
-            events=tuple(_event_text(event) for event in state.events),
+            events=tuple(told for event in state.events if (told := _headline(event)) is not None),
             foot="Ctrl-C ends it in order",
         )
     )
@@ -109,8 +110,8 @@ def user_line(snapshot: TraderSnapshot) -> UserLine:
     )
 
 
-def _event_text(event: Event) -> str:
-    return event_text(event.topic, event.kind, rfc3339(event.at_ms), plain(event.payload))
+def _headline(event: Event) -> str | None:
+    return headline(event.topic, event.kind, rfc3339(event.at_ms), plain(event.payload))
 
 
 def _title(state: ViewState) -> tuple[str, ...]:
@@ -162,7 +163,7 @@ def _all_cells(told: list[Progress]) -> list[str]:
     closed = sum((each.volume if each.closed_volume is None else each.closed_volume for each in told), Decimal(0))
     wear = sum((each.wear for each in told), Decimal(0))
     pairs = str(sum(each.pairs for each in told))
-    return ["all", money(volume, 2), "", pairs, money(wear, 4), bps(wear, closed) or "-", "", ""]
+    return ["all", money(volume, 2), "", pairs, money(wear, 4), bps_text(bps(wear, closed)), "", ""]
 
 
 def _summary_cells(snapshot: TraderSnapshot, state: ViewState) -> list[str | Text]:
@@ -176,7 +177,7 @@ def _summary_cells(snapshot: TraderSnapshot, state: ViewState) -> list[str | Tex
         money(progress.target, 2),
         str(progress.pairs),
         money(progress.wear, 4),
-        wear_bps(progress) or "-",
+        bps_text(wear_bps(progress)),
         fees or "-",
         _ended(snapshot, state),
     ]

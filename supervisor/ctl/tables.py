@@ -222,7 +222,8 @@ def _tree(data: Answer) -> list[RenderableType]:
     for depth, node in _walk(data["children"], 0):
         name = node["path"].rpartition("/")[2] if depth else node["path"]
         crash, mailbox, up = node["last_crash"], node["mailbox"], node["uptime_s"]
-        said = node["state"] + (f", waits for {node['waiting_for']}" if node.get("waiting_for") else "")
+        waits = node.get("waiting_for")
+        said = node["state"] + (f", waits for {waits}" if waits and waits != "messages" else "")
         table.add_row(
             "  " * depth + name,
             Text(said, "green" if node["state"] == "running" else "red"),

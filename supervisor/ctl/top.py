@@ -16,8 +16,9 @@ from rich.live import Live
 from rich.text import Text
 
 from supervisor.ctl.client import Client, Trouble
-from supervisor.ctl.events import Subscription, as_line
+from supervisor.ctl.events import Subscription
 from supervisor.ctl.tables import actors_of, title_of, user_line
+from supervisor.headlines import headline
 from supervisor.screen import EVENTS_MAX, Picture, Screen
 
 FOOT = "q quits"
@@ -66,7 +67,8 @@ class Link:
         system = self._client.data("system.status")
         users = self._client.data("trading.status", {"all": True})["users"]
         today = self._client.data("stats.progress", {"all": True})["users"]
-        events.extend(as_line(frame, as_json=False) for frame in self._events.waiting())
+        told = (headline(topic, event["kind"], event["at"], event) for topic, event in self._events.waiting())
+        events.extend(line for line in told if line is not None)
         return Picture(
             Screen(
                 title=title_of(system),

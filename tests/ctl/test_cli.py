@@ -151,8 +151,8 @@ def test_status_tells_of_the_daemon_and_of_every_user(terminal):
     lines = terminal.run("status").stdout.splitlines()
     assert lines[0].startswith("otod 0.1.0 paper · up 1 min 01 s · KOGE 48.0021")
     assert lines[1] == "3 users: 2 trading, 1 paused · 5 actors, 0 restarts"
-    assert lines[3].split() == ["USER", "STATE", "VOLUME", "PAIRS", "WEAR", "USDT", "BPS"]
-    assert lines[4].split() == ["alice", "partially_filled", "319.05/500.00", "6/10", "0.1100", "3.7"]
+    assert lines[3].split() == ["USER", "STATE", "VOLUME", "PAIRS", "TO", "GO", "WEAR", "USDT", "BPS"]
+    assert lines[4].split() == ["alice", "partially_filled", "319.05/500.00", "6", "4", "0.1100", "3.7"]
     assert "PRICE_VOLATILITY" in lines[5]
     assert lines[7] == "bob paused PRICE_VOLATILITY since 2026-11-20 10:00:00 UTC: 2.3 % above 2 %"
     assert lines[8] == "  -> wait"

@@ -35,7 +35,8 @@ USERS = (
 
 def state(*, users=USERS, **changes):
     bus = EventBus(FixedWall(), boot="b")
-    bus.emit("fill.alice", "filled", side="BUY", price=D("48.020"), pair_id=PAIR_ID)
+    bus.emit("fill.alice", "fill", side="BUY", price=D("48.020"), quantity=D("1.0410"), quote=D("49.9888"))
+    bus.emit("order.alice", "order", status="FILLED")
     told = view.ViewState(
         mode="paper",
         token="KOGE",
@@ -50,8 +51,8 @@ def state(*, users=USERS, **changes):
     return replace(told, **changes)
 
 
-def text(renderable, columns):
-    console = Console(width=columns, file=io.StringIO(), force_terminal=True, color_system=None)
+def text(renderable, columns, rows=30):
+    console = Console(width=columns, height=rows, file=io.StringIO(), force_terminal=True, color_system=None)
     console.print(renderable)
     return console.file.getvalue().splitlines()
 
@@ -68,12 +69,13 @@ def test_the_picture_fits_and_no_number_is_cut(columns):
     assert lines[0] == "otod paper · KOGE 48.0021 · 60 s range 0.31 % · 1 min 03 s"
     target = "319.05/500.00" if columns == 160 else "319.05/500"
     fill = ["BUY", "0.4", "at", "48.0241"] if columns == 160 else []
-    assert words(lines[3]) == ["alice", "partially_filled", target, "6/10", "0.1100", "3.7", *fill]
+    assert words(lines[3]) == ["alice", "partially_filled", target, "6", "4", "0.1100", "3.7", *fill]
     assert words(lines[4])[:3] == ["bob", "wait:", "interval"]
     assert words(lines[5])[:3] == ["carol", "‖", "PRICE_VOLATILITY"]
     assert lines[6] == "carol is paused, PRICE_VOLATILITY: 60 s range 2.31 % is above 2 %"
     assert lines[8] == "5 actors, 0 restarts"
-    assert lines[9].startswith("10:00:00 fill.alice filled side=BUY price=48.02")
+    assert lines[9] == "10:00:00 alice bought 1.041 at 48.02 for 49.99 USDT"
+    assert lines[10] == "Ctrl-C ends it in order"
 
 
 def test_extreme_names_and_numbers_fit_80_columns():
@@ -104,13 +106,23 @@ def test_what_a_user_does_is_said_in_a_word():
     assert said[3].startswith("unresolved")
     assert said[4] == "‖ PRICE_VOLATILITY"
     assert "+1" in lines[7]
-    assert words(lines[8])[1:] == ["reconciling", "0.00", "-", "-", "-"]
+    assert words(lines[8])[1:] == ["reconciling", "0.00", "0", "0", "-", "-"]
 
 
 def test_many_pauses_are_summed_up():
     users = tuple(snapshot(f"u{n}", pauses=(VOLATILE,)) for n in range(9))
-    lines = text(view.render(state(users=users)), 80)
+    lines = text(view.render(state(users=users)), 80, rows=40)
     assert "… and 4 more pauses" in lines
+
+
+def test_more_users_than_rows_leave_room_for_the_rest_and_the_paused_stay():
+    users = tuple(snapshot(f"u{n:03d}", pauses=(VOLATILE,) if n == 999 else ()) for n in range(1000))
+    lines = text(view.render(state(users=users)), 80, rows=30)
+    assert len(lines) < 30
+    assert "… and 988 more users (otoctl status shows all)" in lines
+    assert words(lines[14])[0] == "u999"
+    finished = (*(snapshot(f"a{n}", phase="done") for n in range(20)), snapshot("z"))
+    assert any(line.startswith("z ") for line in text(view.render(state(users=finished)), 80, rows=24))
 
 
 def test_target_points_count_the_counted_volume():
