@@ -188,7 +188,7 @@ class Desk:
         if order.over or order.enters_ms != due_ms:
             return
         self._state.before(order)
-        if self._faults.halted(order.symbol):
+        if self._floor.closed(order.symbol):
             self._wait(order, now_ms + HALT_LOOK_MS)
             return
         order.enters_ms = None

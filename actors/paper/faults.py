@@ -93,11 +93,11 @@ class Fault(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class Faults:
-    """The switches in force. fired: how often each kind struck."""
+    """The switches in force. fired: how often each kind struck. rng: None = that of the exchange they are given to."""
 
     def __init__(self, *faults: Fault, rng: random.Random | None = None) -> None:
         self.fired: Counter[Kind] = Counter()
-        self.rng = rng or random.Random(0)
+        self.rng = rng
         self._by_kind: dict[Kind, list[Fault]] = {}
         for fault in faults:
             self.add(fault)
@@ -144,7 +144,7 @@ class Faults:
                 or (fault.symbol and fault.symbol != symbol)
                 or (lists and fault.lists not in ("both", lists))
                 or (takes_effect is not None and fault.takes_effect != takes_effect)
-                or (fault.share < 1.0 and self.rng.random() >= fault.share)
+                or (fault.share < 1.0 and self._spared(fault.share))
             ):
                 continue
             if fault.skip > 0:
@@ -157,6 +157,10 @@ class Faults:
             self.fired[kind] += 1
             return fault
         return None
+
+    def _spared(self, share: float) -> bool:
+        assert self.rng is not None, "given to no exchange yet"
+        return self.rng.random() >= share
 
     def halted(self, symbol: str) -> bool:
         """Is trading of this symbol halted? Asking uses nothing up."""

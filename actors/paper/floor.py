@@ -58,14 +58,14 @@ class Floor:
         return self.books[symbol].best()
 
     def limit(self, symbol: str, side: Side, price: Decimal, quantity: Decimal, now_ms: int) -> int | None:
-        if self._faults.halted(symbol):
+        if self.closed(symbol):
             return None
         now_ms = max(now_ms, self._state.at_ms)  # a market that is late trades now, not in the past
         left = quantity - self._trade(symbol, side, price, quantity, None, now_ms)
         return self._rest(symbol, side, price, left, None).handle if left > 0 else None
 
     def take(self, symbol: str, side: Side, quantity: Decimal, limit: Decimal, now_ms: int) -> Decimal:
-        if self._faults.halted(symbol):
+        if self.closed(symbol):
             return Decimal(0)
         return self._trade(symbol, side, limit, quantity, None, max(now_ms, self._state.at_ms))
 
@@ -73,6 +73,10 @@ class Floor:
         book = self.books[symbol]
         if book.cancel(order_id):
             self._moved[symbol] = book
+
+    def closed(self, symbol: str) -> bool:
+        """Nothing trades and nothing enters the book; what stands in it may leave."""
+        return self._faults.halted(symbol) or self._listing.by_symbol[symbol].status != "TRADING"
 
     # -- accounts' orders
 

@@ -6,6 +6,7 @@ A fault may strike before the request is looked at (nothing happened), or spoil 
 from __future__ import annotations
 
 import random
+from collections import deque
 from email.utils import formatdate
 from typing import Any
 
@@ -29,6 +30,22 @@ HTML = "text/html; charset=utf-8"
 ERROR_STATUS = 502  # of http_error, unless the fault has one
 
 
+class Pace:
+    """How many requests came in the last second, and in the busiest one."""
+
+    def __init__(self) -> None:
+        self.most = 0
+        self._times: deque[int] = deque()
+
+    def count(self, now_ms: int) -> int:
+        times = self._times
+        times.append(now_ms)
+        while times[0] <= now_ms - 1_000:
+            times.popleft()
+        self.most = max(self.most, len(times))
+        return len(times)
+
+
 class Front:
     def __init__(
         self,
@@ -45,11 +62,16 @@ class Front:
         self._faults = faults
         self._rng = rng
         self._timetable = timetable
+        self._paces: dict[str, Pace] = {}
         self._public = public
         self._private = private
 
     def answer(self, request: Request, now_ms: int) -> Response:
         name = request.cookies.get(COOKIE)
+        pace = self._paces.setdefault(name if name and NAME.fullmatch(name) else "", Pace())
+        limit = self._rules.requests_per_s_most
+        if pace.count(now_ms) > limit > 0:
+            return self._http_error(Fault(kind="http_error", status=429, retry_after=1), now_ms, 0)
         occasion = {"account": name, "path": request.path}
         delay_ms = self._rng.randint(*self._rules.reply_ms)
         if broken := self._broken(occasion, takes_effect=False, now_ms=now_ms, delay_ms=delay_ms):
@@ -69,6 +91,11 @@ class Front:
         if self._faults.strike("truncated_body", account=name, path=request.path):
             body = body[: len(body) // 2]
         return self._response(status, body, now_ms, delay_ms)
+
+    def most_per_s(self, name: str) -> int:
+        """The most requests of an account in any second; "" stands for those without an account."""
+        pace = self._paces.get(name)
+        return pace.most if pace else 0
 
     def account(self, name: str, now_ms: int) -> Account:
         """The account of this name; one that is seen for the first time is opened with its start balance."""
@@ -91,9 +118,9 @@ class Front:
     def _perform(self, request: Request, now_ms: int) -> tuple[int, bytes]:
         key = (request.method, request.path)
         try:
-            if handler := self._public.handlers.get(key):
-                return 200, success(handler(request, now_ms))
-            private = self._private.handlers.get(key)
+            if call := self._public.calls.get(key):
+                return 200, success(call(request, now_ms))
+            private = self._private.calls.get(key)
             if private is None:
                 return 404, refusal("404", f"no such call: {request.method} {request.path}")
             name = request.cookies.get(COOKIE, "")

@@ -90,7 +90,7 @@ class Exchange:
         now_ms: int,
         state: State | None = None,
     ) -> None:
-        """journal: takes one line of bytes, which a kill cannot undo when it returns; None: lines are taken with
+        """journal: takes whole lines, which a kill cannot undo when it returns; None: lines are taken with
         `take_journal` after each call, before anybody is told. state: of `restore`.
         """
         self.listing = listing
@@ -98,6 +98,8 @@ class Exchange:
         self.faults = faults
         self.market = market
         self.now_ms = now_ms
+        if faults.rng is None:
+            faults.rng = rng
         self._journal = journal
         self._lines: list[bytes] = []
         self._state = state or State()
@@ -117,7 +119,7 @@ class Exchange:
             self._floor,
             self._desk,
             self._keys,
-            Placing(listing, rules, faults, self._floor, self._desk),
+            Placing(listing, rules, self._floor, self._desk),
             Reads(self._state, listing, rules, faults),
         )
         public = Public(self._state, listing, rules, faults, self._floor)
@@ -322,6 +324,10 @@ class Exchange:
         owner = self._state.accounts.get(account)
         return owner.live_most if owner else 0
 
+    def most_requests_per_s(self, account: str) -> int:
+        """Of this account in any second, since this exchange was made; "": of requests without an account."""
+        return self._front.most_per_s(account)
+
     def last_price(self, symbol: str) -> Decimal | None:
         """Of the last trade, also of before a restart; None before the first."""
         return self._floor.tapes[symbol].last_price
@@ -360,9 +366,11 @@ class Exchange:
         if prices:
             self._prices_ms = self.now_ms
         entry = self._state.drain(prices=prices)
-        if entry is None:
-            return
-        (self._journal or self._lines.append)(journals.encode(entry))
+        if entry is not None:
+            self._lines.append(journals.encode(entry))
+        if self._journal is not None and self._lines:
+            self._journal(b"".join(self._lines))  # when it raises, the lines are owed and go first the next time
+            self._lines.clear()
 
     def _midnight(self, now_ms: int) -> None:
         """The daily balance snapshot of every account, for the points (wire § 14.1)."""

@@ -17,7 +17,6 @@ from actors.domain.instrument import Instrument
 from actors.domain.orders import Side
 from actors.paper.accounts import PAYMENT_WALLETS, Account, WalletName
 from actors.paper.desk import Desk
-from actors.paper.faults import Faults
 from actors.paper.floor import Floor
 from actors.paper.listing import Listing
 from actors.paper.numbers import ZERO, cut, on_grid, product, stripped
@@ -41,6 +40,9 @@ from actors.paper.rules import Rules
 SCALE_MOST = 30
 """Powers of ten, up and down: a longer number is no price. Keeps the arithmetic exact."""
 
+CENT = Decimal("1e-8")
+"""The smallest amount of any wallet."""
+
 _decoder = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal)
 
 
@@ -56,10 +58,9 @@ class Wish(Struct, frozen=True, kw_only=True):
 
 
 class Placing:
-    def __init__(self, listing: Listing, rules: Rules, faults: Faults, floor: Floor, desk: Desk) -> None:
+    def __init__(self, listing: Listing, rules: Rules, floor: Floor, desk: Desk) -> None:
         self._listing = listing
         self._rules = rules
-        self._faults = faults
         self._floor = floor
         self._desk = desk
 
@@ -111,7 +112,7 @@ class Placing:
     def _checked(self, account: Account, wish: Wish, *, orders: int) -> Wish:
         """The wish, its numbers on the scale of the symbol however long they were written. Raises: Refused."""
         instrument, limits = wish.instrument, wish.instrument.filters
-        if instrument.status != "TRADING" or self._faults.halted(instrument.symbol):
+        if self._floor.closed(instrument.symbol):
             raise Refused(NOT_TRADING, f"{instrument.symbol} is not trading")
         self._check_price(instrument, wish.side, wish.price, pending=False)
         if not on_grid(wish.quantity, limits.step_size):
@@ -169,7 +170,7 @@ def parse(body: bytes) -> dict[str, Any]:
     """A JSON object, its numbers exact. Raises: Refused."""
     try:
         return _decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, InvalidOperation) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, InvalidOperation, RecursionError) as error:
         raise Refused(ILLEGAL, "ILLEGAL_PARAM: body") from error
 
 
@@ -202,7 +203,7 @@ def payments(document: Mapping[str, Any]) -> list[tuple[WalletName, Decimal]]:
     for detail in details if isinstance(details, list) else []:
         wallet = PAYMENT_WALLETS.get(str(detail.get("paymentWalletType"))) if isinstance(detail, dict) else None
         amount = exact(detail.get("amount")) if wallet else None
-        if wallet is None or amount is None:
+        if wallet is None or amount is None or not on_grid(amount, CENT):
             raise Refused(ILLEGAL, "ILLEGAL_PARAM: paymentDetails")
         sums[wallet] = sums.get(wallet, ZERO) + amount
     if not sums:

@@ -28,7 +28,7 @@ SCORE_DAYS = 15
 PLACEMENTS = ("/order/place", "/oto-order/place")
 """How the paths of placements end."""
 
-Handler = Callable[[Account, Request, int], Any]
+Call = Callable[[Account, Request, int], Any]
 
 
 class Private:
@@ -48,7 +48,7 @@ class Private:
         self._desk = desk
         self._keys = keys
         self._reads = reads
-        self.handlers: dict[tuple[str, str], Handler] = {
+        self.calls: dict[tuple[str, str], Call] = {
             ("POST", f"{D1}/order/cancel"): self._cancel,
             ("POST", f"{A1}/order/cancel"): self._cancel,
             ("POST", f"{D1}/order/cancel-all"): self._cancel_all,
@@ -67,8 +67,8 @@ class Private:
             ("GET", f"{WALLET}/swap/terms-agreement"): lambda a, r, now: rules.terms_accepted,
         }
         for room in (A1, D1):  # the D1 variants: reported, and accepted from the mobile app
-            self.handlers["POST", f"{room}/order/place"] = lambda a, r, now: placing.place(a, r.body, now)
-            self.handlers["POST", f"{room}/oto-order/place"] = lambda a, r, now: placing.place_oto(a, r.body, now)
+            self.calls["POST", f"{room}/order/place"] = lambda a, r, now: placing.place(a, r.body, now)
+            self.calls["POST", f"{room}/oto-order/place"] = lambda a, r, now: placing.place_oto(a, r.body, now)
 
     def value(self, account: Account) -> Decimal:
         """All that the account has, in USD: quote assets at par, tokens at their last price."""
@@ -132,7 +132,7 @@ class Private:
     def _wallets(self, account: Account, request: Request, now_ms: int) -> list[dict[str, Any]]:
         names = {"CARD": "funding", "MAIN": "spot", "SAVING": "earn"}
         wanted = parse(request.body or b"{}").get("includeWallets") or list(names)
-        wallets = {names[name] for name in wanted if name in names} if isinstance(wanted, list) else set()
+        wallets = {names[str(name)] for name in wanted if str(name) in names} if isinstance(wanted, list) else set()
         assets = sorted({asset for name in names.values() for asset in account.wallets[name]})  # type: ignore[index]
         rows = []
         for asset in assets:

@@ -28,7 +28,7 @@ INTERVALS_MS = {
 }  # fmt: skip
 """Longer ones of wire § 3.3 are refused: the tape does not go back so far."""
 
-Handler = Callable[[Request, int], Any]
+Call = Callable[[Request, int], Any]
 
 
 class Public:
@@ -38,7 +38,7 @@ class Public:
         self._rules = rules
         self._faults = faults
         self._floor = floor
-        self.handlers: dict[tuple[str, str], Handler] = {
+        self.calls: dict[tuple[str, str], Call] = {
             ("GET", f"{P}/agg-trades"): self._agg_trades,
             ("GET", f"{P}/fullDepth"): self._full_depth,
             ("GET", f"{P}/klines"): self._klines,

@@ -20,6 +20,7 @@ from actors.paper.state import State
 
 ROWS_DEFAULT = 50
 ROWS_MOST = 500  # accepted in 2025-07 (wire § 4)
+DIGITS_MOST = 18  # of ids and times
 HISTORY_STATUSES = frozenset({"FILLED", "PARTIALLY_FILLED", "EXPIRED", "CANCELED", "REJECTED"})
 """What the web page asks for, and what an empty filter means."""
 
@@ -69,8 +70,7 @@ class Reads:
 
     def trades(self, account: Account, query: Mapping[str, str], now_ms: int) -> list[dict[str, Any]]:
         """Fills of one order, newest first; an unknown order has none."""
-        order_id = query.get("orderId", "")
-        key = (query.get("symbol", ""), int(order_id) if order_id.isdecimal() else -1)
+        key = (query.get("symbol", ""), order_number(query.get("orderId", "")))
         until_ms = now_ms - self._lag(account, "history")
         fills = [fill for fill in account.fills_of.get(key, ()) if fill.time_ms <= until_ms]
         fills.sort(key=lambda fill: fill.page_id, reverse=True)
@@ -82,7 +82,7 @@ class Reads:
 
     def find(self, account: Account, symbol: str, order_id: str) -> Order | None:
         """The account's order of this id, whatever became of it."""
-        order = self._state.orders.get((symbol, int(order_id))) if order_id.isdecimal() else None
+        order = self._state.orders.get((symbol, order_number(order_id)))
         return order if order is not None and order.account == account.name else None
 
     # -- inside
@@ -138,11 +138,16 @@ def changed_or(
     return sorted(then.values(), key=lambda order: (order.created_ms, order.key))
 
 
+def order_number(text: str) -> int:
+    """An order id as a number; -1 for what cannot be one."""
+    return int(text) if text.isdecimal() and len(text) <= DIGITS_MOST else -1
+
+
 def integer(query: Mapping[str, str], name: str, default: int) -> int:
     """A whole number of the query; left out or empty: the default. Raises: Refused."""
     text = query.get(name, "")
     if not text:
         return default
-    if not text.isdecimal() or len(text) > 16:
+    if not text.isdecimal() or len(text) > DIGITS_MOST:
         raise Refused(ILLEGAL, f"ILLEGAL_PARAM: {name}")
     return int(text)

@@ -71,6 +71,7 @@ class Rules(Struct, kw_only=True, forbid_unknown_fields=True):
     expiry_notice: bool = False  # listenKeyExpired before the silence
 
     # Words
+    requests_per_s_most: int = 0  # of one account, in any second; more are answered 429 (0: no limit, none is known)
     refusal_status: int = 200  # HTTP status of a refusal (§ 1.2)
     login_status: int = 200
     gone_code: str = "481022"  # cancel of a finished or unknown order: code unknown, ours

@@ -179,7 +179,7 @@ class State:
             accounts=[account.row() for account in self.accounts.values()],
             orders=list(self.orders.values()),
             fills=[fill for account in self.accounts.values() for fill in account.fills],
-            keys=list(self.keys.values()),
+            keys=[key for key in self.keys.values() if not key.ended],
             credits=list(self.credits.values()),
             late=list(self.late.values()),
             ids=self.ids.reserved(),

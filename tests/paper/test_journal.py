@@ -215,3 +215,20 @@ def test_an_exchange_that_is_restored_late_does_not_go_back_in_time():
     kit.place("BUY", "40", "1")
     other = kit.restored(now_ms=0)
     assert other.exchange.now_ms == kit.now
+
+
+def test_what_a_full_disk_refused_goes_first_the_next_time():
+    kit, full, written = Kit(), True, []
+
+    def journal(lines: bytes) -> None:
+        if full:
+            raise OSError("no space left")
+        written.append(lines)
+
+    other = kit.restored([], journal=journal)
+    with pytest.raises(OSError, match="no space"):
+        other.place("BUY", "40", "1")
+    full = False
+    other.place("BUY", "41", "1")
+    assert b'"40.00000000"' in written[0]
+    assert memory(kit.restored(b"".join(written).splitlines(keepends=True))) == memory(other)

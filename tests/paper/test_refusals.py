@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from actors.paper.faults import Fault
 from actors.paper.private import A1, D1
-from tests.paper.kit import D, Kit
+from tests.paper.kit import D, Kit, conserved
 
 PLACE, OTO = f"{A1}/order/place", f"{A1}/oto-order/place"
 
@@ -174,3 +176,47 @@ def test_numbers_may_be_written_as_long_as_anybody_likes():
     kit.place("BUY", "40." + "0" * 29, "1." + "0" * 29)
     (row,) = kit.open_orders()
     assert (row["price"], row["origQty"]) == ("40", "1")
+
+
+def test_more_requests_than_the_limit():
+    kit = Kit(requests_per_s_most=3)
+    statuses = []
+    for _ in range(5):
+        statuses.append(kit.ask("GET", f"{D1}/order/get-open-order").status)
+        kit.pass_ms(100)
+    assert statuses == [200, 200, 200, 429, 429]
+    assert kit.open_orders(user="bob") == []
+    kit.pass_ms(1_000)
+    assert kit.open_orders() == []
+    assert [kit.exchange.most_requests_per_s(name) for name in ("alice", "bob", "carol")] == [5, 1, 0]
+
+
+words = st.sampled_from(["symbol", "orderId", "page", "rows", "startTime", "limit", "interval", "listenKey", "side"])
+scalars = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8), st.just("9" * 5_000))
+order_keys = ["symbol", "orderId", "baseAsset", "quoteAsset", "side", "price", "quantity", "paymentDetails"]
+oto_keys = ["workingSide", "workingPrice", "workingQuantity", "pendingPrice"]
+keys = st.sampled_from([*order_keys, *oto_keys, "tokens", "includeWallets", "listenKey"])
+anything = st.recursive(scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3))
+likely = st.sampled_from(["ALPHA_22USDT", "ALPHA_22", "USDT", "BUY", "SELL", 48, "1", [{"amount": 48}]])
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.integers(0, 10**6),
+    st.dictionaries(words, st.text(max_size=12) | st.just("9" * 5_000) | st.just("ALPHA_22USDT"), max_size=3),
+    st.dictionaries(keys, likely | anything, max_size=8) | anything,
+)
+def test_whatever_a_client_sends_is_answered(pick, query, body):
+    kit = Kit()
+    exchange = kit.exchange
+    calls = sorted({*exchange._private.calls, *exchange._front._public.calls})
+    method, path = calls[pick % len(calls)]
+    kit.quote("SELL", "48", "1")
+    document = kit.document(method, path, msgspec.json.encode(body), **query)
+    assert isinstance(document["success"], bool)
+    conserved(kit)
+
+
+@pytest.mark.parametrize("body", [b"[" * 100_000, b'{"orderId": ' + b"9" * 5_000 + b"}"])
+def test_a_body_made_to_hurt(body):
+    assert Kit().code("POST", f"{D1}/order/cancel", body) in {"000002", "481022"}
