@@ -20,13 +20,13 @@ from actors.domain.day import Day
 from actors.domain.instrument import Market
 from actors.domain.legs import Fill
 from actors.domain.orders import TERMINAL, OrderReport, OrderView
-from actors.domain.pair import Rules, accounts, wear
+from actors.domain.pair import Pair, Rules, accounts, wear
 from actors.domain.proof import matches_report
 from actors.domain.trading import Pause, PauseReason, TradingConfig, Wanted
 from actors.domain.turn import since_of
 from actors.messages import TraderRecord
-from actors.records import Owner, changes, restored, still_sellable
-from actors.rows import AuditRow, FillRow, OrderRow, PairRow, PauseRow, RetractFill, Row, UserDayRow
+from actors.records import Owner, changes, pair_row, restored, still_sellable
+from actors.rows import AuditRow, FillRow, OrderRow, PairRow, PauseRow, RetractFill, Row, StateChangeRow, UserDayRow
 from actors.snapshots import HINTS, snapshot
 
 if TYPE_CHECKING:
@@ -207,6 +207,27 @@ class Book:
     def state_of(self, pair_id: str) -> oto.State:
         return self.live[pair_id] if pair_id in self.live else self._past[pair_id]
 
+    def taken_up(self, state: oto.Reconciling, was: str) -> None:
+        """A pair of an earlier life: its fills are in the day's sums already, its rows in the store."""
+        pair = state.live.pair
+        self.live[pair.plan.pair_id] = state
+        self._remember_orders(pair)
+        self.write(
+            [
+                pair_row(self.owner, state),
+                StateChangeRow(
+                    user=self._world.user,
+                    pair_id=pair.plan.pair_id,
+                    happened_at=self._world.wall.now_ms(),
+                    seq=self.next_seq(),
+                    from_phase=was,
+                    event="Recover",
+                    to_phase=oto.phase_of(state),
+                ),
+            ],
+            (),
+        )
+
     def moved(self, before: oto.State | None, after: oto.State, event: str, then: tuple[object, ...]) -> None:
         """One pair went from `before` to `after`: remembered, counted, written, told."""
         pair = oto.pair_of(after)
@@ -216,15 +237,18 @@ class Book:
         else:
             self._past.pop(pair_id, None)
             self.live[pair_id] = after
-        for leg in pair.legs():
-            if leg.order_id is not None:
-                self._known[pair.plan.symbol, leg.order_id] = pair_id
-        while len(self._known) > KNOWN_MAX:
-            del self._known[next(iter(self._known))]
+        self._remember_orders(pair)
         rows = changes(self.owner, before, after, event, now_ms=now_ms, seq=self.next_seq())
         for row in rows:
             self._count(row, before)
         self.write(rows, then)
+
+    def _remember_orders(self, pair: Pair) -> None:
+        for leg in pair.legs():
+            if leg.order_id is not None:
+                self._known[pair.plan.symbol, leg.order_id] = pair.plan.pair_id
+        while len(self._known) > KNOWN_MAX:
+            del self._known[next(iter(self._known))]
 
     def _closed(self, before: oto.State | None, after: oto.Closed) -> None:
         pair = after.pair

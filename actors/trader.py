@@ -33,7 +33,7 @@ from actors.domain.pricing import sale_price
 from actors.domain.proof import Instant
 from actors.domain.turn import begin, next_due, recover, step
 from actors.errors import MailboxFull
-from actors.messages import Blocked, Drain, KeyRefused, LoadTrader, Over, OwnOrder, SessionRenewed
+from actors.messages import Blocked, Drain, Granted, KeyRefused, LoadTrader, Over, OwnOrder, SessionRenewed
 from actors.order_stream import OrderStream
 from actors.outlook import Outlook
 from actors.ports import Asked, FeedLink, Inbox, Started, Stop
@@ -42,6 +42,9 @@ from actors.trader_tasks import Tasks
 
 EVENTS_MAX = 4096
 """Messages that may wait inside one incarnation: an order stream that outruns the loop by so much ends it (F13)."""
+
+ASK_AGAIN_MS = 1_000
+"""Below the guard's CLAIM_MS (domain/crossing.py): whoever asks more rarely loses its place in the queue."""
 
 EFFECTS_MAX = 64
 """More effects than this in one turn would be a storm of our own making."""
@@ -88,6 +91,9 @@ class Trader:
         self.reading_balance = False
         self.permitting = False
         self.blocked: Blocked | None = None
+        self._blocked_mono = 0
+        self._asked_version = 0
+        self._feed_down: int | None = None  # since when (mono_ms) the feed shows no connection
         self.resolving: set[str] = set()
         self.draining = False
         self.stopping = False
@@ -188,14 +194,10 @@ class Trader:
                     else:
                         self.commands.acked(what)
             case desk.Permitted(plan=plan, answer=answer):
-                self.permitting = False
-                self.blocked = answer if isinstance(answer, Blocked) else None
-                if self.blocked is None:
+                if not self._blocked(answer):
                     self._begin(plan)
             case desk.SalePermitted(pair_id=pair_id, event=priced, answer=answer):
-                self.permitting = False
-                self.blocked = answer if isinstance(answer, Blocked) else None
-                if self.blocked is None:
+                if not self._blocked(answer) and pair_id in self.book.live:
                     self.turn(pair_id, priced)
             case desk.Surveyed():
                 self.outlook.surveyed(message)
@@ -247,6 +249,27 @@ class Trader:
                 self.outlook.want_look()
             case _:
                 raise AssertionError(news)
+
+    def _blocked(self, answer: Granted | Blocked) -> bool:
+        """Takes the self-trade guard's answer. A blocked trader asks again with the next quote: the feed publishes one
+        whenever an order that stood in somebody's way is over."""
+        self.permitting = False
+        self.blocked = answer if isinstance(answer, Blocked) else None
+        self._blocked_mono = self.now().mono_ms
+        return self.blocked is not None
+
+    def _may_ask(self) -> bool:
+        """The guard is asked once per quote, and at the latest after a second (it forgets who asks more rarely)."""
+        assert self.link is not None, "asked without a feed"
+        news = self.link.quotes.version > self._asked_version
+        late = self.now().mono_ms - self._blocked_mono >= ASK_AGAIN_MS
+        return not self.permitting and (self.blocked is None or news or late)
+
+    def _ask(self, task: object, *args: object) -> None:
+        assert self.link is not None, "asked without a feed"
+        self.permitting = True
+        self._asked_version = self.link.quotes.version
+        self.spawn(task, self.link.address, *args)
 
     def _heard(self, report: OrderReport) -> None:
         pair_id = self.book.owner_of(report.symbol, report.order_id)
@@ -371,10 +394,9 @@ class Trader:
                     self.short_since = self.now().mono_ms
                 if not self.reading_balance and self.now().mono_ms - self.book.balance_mono >= 1000:
                     self._read_balance()
-            case gate.Propose(plan=plan) if not self.permitting and self.link is not None and self.outlook.retry_over():
-                if self.world.may_begin():
-                    self.permitting = True
-                    self.spawn(self.tasks.permit, self.link.address, plan)
+            case gate.Propose(plan=plan) if self.link is not None and self.outlook.retry_over():
+                if self._may_ask() and self.world.may_begin():
+                    self._ask(self.tasks.permit, plan)
             case gate.Rest(done=True):
                 self.book.done(self.now().wall_ms)
             case _:
@@ -410,12 +432,14 @@ class Trader:
         for row, orders, fills, rules in self.book.to_recover(self.settings):
             pair = restored(row, orders, fills, rules)
             state, effects = recover(pair, self.now())
-            self._moved(None, state, "Recover", effects)
+            self.book.taken_up(state, row.status)
+            for effect in effects:
+                self._perform(pair, effect)
 
     def _price_sales(self) -> None:
         """An unwinding pair that waits for a price gets it, if the price is fresh and the guard permits the sale."""
         quote = self.link.quotes.value if self.link is not None else None
-        if quote is None or not quote.connected or self.permitting or self.link is None:
+        if quote is None or not quote.connected or not self._may_ask():
             return
         now = self.now()
         if now.wall_ms - max(quote.trade_ms, quote.confirmed_ms) > self.settings.price_age_s_max * 1000:
@@ -426,18 +450,17 @@ class Trader:
                 pair = state.live.pair
                 config, filters = pair.rules.config, pair.rules.instrument.filters
                 price, _ = sale_price(quote.price, state.rung, config, accounts(pair).average_buy, filters)
-                self.permitting = True
-                self.spawn(
-                    self.tasks.permit_sale,
-                    self.link.address,
-                    pair_id,
-                    OwnOrder("SELL", price),
-                    oto.Priced(quote.price),
-                )
+                order = OwnOrder("SELL", price)
+                self._ask(self.tasks.permit_sale, pair_id, order, oto.Priced(quote.price))
                 return
 
     def facts(self) -> gate.Facts:
         now = self.now()
+        quote = self.link.quotes.value if self.link is not None else None
+        if quote is None or quote.connected:
+            self._feed_down = None
+        elif self._feed_down is None:
+            self._feed_down = now.mono_ms
         return gate.Facts(
             user=self.world.user,
             config=self.book.config,
@@ -445,7 +468,8 @@ class Trader:
             pauses=tuple(self.book.pauses.values()),
             day=self.book.day,
             market=self.book.market,
-            quote=self.link.quotes.value if self.link is not None else None,
+            quote=quote,
+            feed_down_mono=self._feed_down,
             now_ms=now.wall_ms,
             now_mono=now.mono_ms,
             started_mono=self.started_mono,

@@ -21,6 +21,7 @@ from actors.paper.rules import Rules
 from supervisor.endings import Ending, until_signal
 from supervisor.log import Logging
 from supervisor.paper_house import open_house
+from supervisor.wiring import only
 
 
 class Options(Struct, frozen=True, kw_only=True):
@@ -54,12 +55,15 @@ async def _run(options: Options, faults: Faults, rules: Rules, say: Callable[[st
     wall = WallClock.real() if house.start_ms <= now_ms else WallClock.speed(house.start_ms)
     ending = Ending()
     logging = Logging(wall, form="console", stream=sys.stderr)
-    with logging.libraries():
-        async with trio.open_nursery() as nursery:
-            await nursery.start(until_signal, ending)
-            nursery.start_soon(run_exchange, house.server(wall), options.http, options.ws, say)
-            await ending.asked.wait()
-            nursery.cancel_scope.cancel()
+    try:
+        with logging.libraries():
+            async with trio.open_nursery() as nursery:
+                await nursery.start(until_signal, ending)
+                nursery.start_soon(run_exchange, house.server(wall), options.http, options.ws, say)
+                await ending.asked.wait()
+                nursery.cancel_scope.cancel()
+    except BaseExceptionGroup as group:
+        raise only(group) from None
 
 
 def read_faults(path: Path) -> tuple[Faults, Rules]:

@@ -18,6 +18,7 @@ from actors.domain.pair import Plan
 from actors.domain.pricing import expected_price, leg_prices, minimum_pair, pair_quantity, violations
 from actors.domain.quotes import Quote
 from actors.domain.trading import AUTO_RESUMABLE, Pause, PauseReason, TradingConfig, WaitingFor, Wanted
+from actors.errors import ConfigError
 
 RESTART_GRACE_MS = 10_000
 """A restart of one of our own actors that is ready again within this time is no pause (requirements, "Pauses")."""
@@ -29,6 +30,7 @@ AUTO_RESUME_MS = 60_000
 class Facts(Struct, frozen=True, kw_only=True):
     """What a decision rests on. Times are wall ms, but for *_mono (trio's clock).
 
+    feed_down_mono: since when the feed shows no connection.
     stream_mono: since when the order stream is connected, None while it is not; ever_streamed: it was in this life.
     free: spendable USDT read after the last pair ended, None: has to be read. short_since_mono: since when it has been
     too little. held: where else the account has USDT. closed_mono: when the last pair ended.
@@ -44,6 +46,7 @@ class Facts(Struct, frozen=True, kw_only=True):
     now_ms: int
     now_mono: int
     started_mono: int
+    feed_down_mono: int | None = None
     reconciled: bool
     stream_mono: int | None
     ever_streamed: bool
@@ -114,7 +117,7 @@ def alarms(facts: Facts) -> tuple[PauseNow, ...]:
     if quote is not None and quote.range_percent > facts.config.volatility_threshold:
         what = f"60 s range {quote.range_percent:.3f} % above {facts.config.volatility_threshold} %"
         found.append(PauseNow("PRICE_VOLATILITY", what))
-    if quote is not None and not quote.connected and quote.disconnected_since_ms is not None:
+    if quote is not None and not quote.connected and (quote.disconnected_since_ms is not None or _feed_late(facts)):
         found.append(PauseNow("FEED_DISCONNECTED", f"price stream of {quote.symbol} is lost"))
     if facts.stream_mono is None and (facts.ever_streamed or _late(facts.started_mono, facts)):
         found.append(PauseNow("ORDERS_DISCONNECTED", "order stream is lost"))
@@ -180,7 +183,10 @@ def _propose(facts: Facts) -> Decision:
     assert market is not None, "_wait has seen to it"
     assert quote is not None, "_wait has seen to it"
     instrument, config = market.instrument, facts.config
-    buy_price, sell_price = leg_prices(quote.price, config, instrument.filters)
+    try:
+        buy_price, sell_price = leg_prices(quote.price, config, instrument.filters)
+    except ConfigError as error:
+        return PauseNow("ORDER_REJECTED", str(error))
     minimum = minimum_pair(
         instrument, buy_price=buy_price, sell_price=sell_price, reference=quote.price, buyer_fee=facts.buyer_fee
     )
@@ -276,6 +282,11 @@ def cause_present(pause: Pause, facts: Facts) -> str | None:
 def resumable(pause: Pause, facts: Facts) -> bool:
     """Whether the user has opted in that this pause may end by itself."""
     return pause.reason in facts.config.auto_resume and pause.reason in AUTO_RESUMABLE
+
+
+def _feed_late(facts: Facts) -> bool:
+    """The feed restarts, and has not come back for longer than a restart takes: it may be parked."""
+    return facts.feed_down_mono is not None and _late(facts.feed_down_mono, facts)
 
 
 def _late(since_mono: int, facts: Facts) -> bool:
