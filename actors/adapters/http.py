@@ -235,6 +235,15 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
     return None if until_ms is None or now_ms is None else max(0.0, (until_ms - now_ms) / 1000)
 
 
+class _Shy(str):
+    """A header's value whose repr tells nothing: tracebacks may print local variables."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'…'"
+
+
 class _Call:
     """One request on its way. handed_over_s: trio time at which httpcore began to send it, None before."""
 
@@ -291,7 +300,9 @@ def _session_headers(cookies: Mapping[str, str], headers: Mapping[str, str]) -> 
     for name, value in (*kept.items(), ("cookie", cookie)):
         if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9a-z-]+", name) or not re.fullmatch(r"[\x20-\x7e]*", value):
             raise ConfigError("a header that HTTP cannot carry", where=f"header {name!r}", do="copy it again")
-    return (*kept.items(), ("cookie", cookie)) if cookie else tuple(kept.items())
+    if cookie:
+        kept["cookie"] = cookie
+    return tuple((name, _Shy(value)) for name, value in kept.items())
 
 
 def _date_ms(text: str | None) -> int | None:
@@ -299,7 +310,8 @@ def _date_ms(text: str | None) -> int | None:
     if not text:
         return None
     try:
-        return round(parsedate_to_datetime(text).timestamp() * 1000)
+        date = parsedate_to_datetime(text)
+        return None if date.tzinfo is None else round(date.timestamp() * 1000)
     except (ValueError, OverflowError):
         return None
 

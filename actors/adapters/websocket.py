@@ -16,6 +16,7 @@ What the body raises comes out as itself, because it never enters the nursery. L
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 
@@ -71,12 +72,15 @@ class TrioSockets:
         frames_max: int = FRAMES_MAX,
         waiting_bytes_max: int = WAITING_BYTES_MAX,
         frame_bytes_max: int = FRAME_BYTES_MAX,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
+        """headers: sent with the opening request, say an Origin; none are known to be required (wire § 2)."""
         self._dialer = dialer
         self.timing = timing or Timing()
         self.frames_max = frames_max
         self.waiting_bytes_max = waiting_bytes_max
         self.frame_bytes_max = frame_bytes_max
+        self.headers = [(name.encode("ascii"), value.encode("ascii")) for name, value in (headers or {}).items()]
 
     def connect(self, url: str, *, stale_s: float) -> AbstractAsyncContextManager[OpenSocket]:
         """url: ws:// (loopback only) or wss://.
@@ -137,6 +141,7 @@ class OpenSocket:
         self._timing = sockets.timing
         self._frame_bytes_max = sockets.frame_bytes_max
         self._waiting_bytes_max = sockets.waiting_bytes_max
+        self._headers = sockets.headers
         self._stale_s = stale_s
         self._ping_s = stale_s / 3 if sockets.timing.ping_s is None else sockets.timing.ping_s
         self._stream = _Watched(stream)
@@ -234,6 +239,7 @@ class OpenSocket:
                 self._stream,  # type: ignore[arg-type] # any stream will do
                 self._at.authority,
                 self._at.target,
+                extra_headers=self._headers,
                 message_queue_size=16,  # a little room, so that reader and drain need not take turns
                 max_message_size=self._frame_bytes_max,
                 receive_buffer_size=RECEIVE_BYTES,

@@ -2,60 +2,17 @@
 
 from __future__ import annotations
 
-import datetime
 import socket
 import ssl
-from functools import partial
 
 import pytest
 import trio
 import trio.testing
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from actors.adapters import dialer
 from actors.adapters.dialer import Endpoint, TcpDialer, endpoint, is_loopback, is_readable
 from actors.errors import ConfigError, NotSent
-from tests.adapters.wires import TrackedStream
-
-
-def certificate(tmp_path, *, name="localhost", days=1):
-    """A self-signed certificate for `name` in tmp_path/NAME.pem, with its key. days < 0: expired."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=9))
-        .not_valid_after(now + datetime.timedelta(days=days))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    path = tmp_path / f"{name}{days}.pem"
-    path.write_bytes(
-        made.public_bytes(serialization.Encoding.PEM)
-        + key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return path
-
-
-async def listen(nursery, handler, tls=None):
-    """Serves `handler` on a free loopback port; returns the port."""
-
-    async def serve(stream):
-        try:
-            await handler(stream if tls is None else trio.SSLStream(stream, tls, server_side=True))
-        except trio.BrokenResourceError:
-            await trio.aclose_forcefully(stream)  # the client refused us, as the test wants it
-
-    listeners = await nursery.start(partial(trio.serve_tcp, serve, 0, host="127.0.0.1"))
-    return listeners[0].socket.getsockname()[1]
+from tests.adapters.wires import TrackedStream, certificate, listen
 
 
 async def echo(stream):

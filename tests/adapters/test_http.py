@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import logging
+import ssl
 from functools import partial
 
 import httpcore
@@ -13,10 +14,11 @@ import trio.testing
 
 from actors.adapters import http
 from actors.adapters.clock import WallClock
+from actors.adapters.dialer import TcpDialer, client_tls
 from actors.adapters.http import HttpSession, retry_after_s
 from actors.adapters.limits import LOOPBACK, AddressLimits
 from actors.errors import ConfigError, NoReply, NotSent
-from tests.adapters.wires import MemoryDialer, Served, raw_reply, read_request
+from tests.adapters.wires import MemoryDialer, Served, certificate, listen, raw_reply, read_request
 
 BASE = "https://exchange.test"
 SECRET = "s3cr3t-cookie"
@@ -371,6 +373,7 @@ async def test_f24_a_throttle_without_retry_after_has_a_default(make, limits, au
         ({"retry-after": "Fri, 20 Nov 2026 11:00:00 GMT", "date": "Fri, 20 Nov 2026 12:00:00 GMT"}, 0.0),
         ({"retry-after": "Fri, 20 Nov 2026 12:01:30 GMT"}, None),
         ({"retry-after": "Fri, 99 Nov 2026 12:01:30 GMT", "date": "x"}, None),
+        ({"retry-after": "Fri, 20 Nov 2026 12:01:30 -0000", "date": "Fri, 20 Nov 2026 12:00:00 GMT"}, None),
     ],
 )
 def test_retry_after_is_seconds_or_a_date(headers, expected):
@@ -396,11 +399,12 @@ async def test_the_date_header_measures_the_skew(make, autojump_clock):
 
 async def test_no_secret_in_repr_errors_or_logs(make, autojump_clock, caplog):
     caplog.set_level(logging.DEBUG)
-    session, _ = make(partial(sends, data=b"HTTP/1.1 200 OK\r\nbad header " + SECRET.encode()), cookies={"a": SECRET})
+    garbage = b"HTTP/1.1 200 OK\r\nbad header " + SECRET.encode()
+    session, _ = make(partial(sends, data=garbage), cookies={"a": SECRET}, headers={"csrftoken": SECRET})
     with pytest.raises(NoReply) as caught:
         await session.request("POST", "/a", body=SECRET.encode(), query={"x": "y"})
     error = caught.value
-    for text in (repr(session), str(error), repr(error), repr(error.__dict__), caplog.text):
+    for text in (repr(session), repr(vars(session)), str(error), repr(error), repr(error.__dict__), caplog.text):
         assert SECRET not in text
     assert error.__cause__ is None
 
@@ -448,3 +452,47 @@ async def test_plain_http_goes_to_the_loopback_only(make, autojump_clock, base, 
     session, dialer = make(Served(), base=base)
     assert (await session.request("GET", "/a")).status == 200
     assert dialer.calls == [call]
+
+
+# -- over real sockets
+
+
+async def test_a_session_over_tls_on_real_sockets(nursery, tmp_path):
+    path = certificate(tmp_path)
+    serving = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    serving.load_cert_chain(path)
+    served = Served()
+    port = await listen(nursery, served, serving)
+    dialer = TcpDialer(client_tls(str(path)))
+    session = HttpSession(f"https://localhost:{port}", dialer, AddressLimits(LOOPBACK).user(), cookies={"a": "b"})
+    for _ in range(3):
+        assert (await session.request("POST", "/a", body=b"{}")).status == 200
+    assert served.header("host") == f"localhost:{port}"
+    assert dialer.statistics().dialed == 1
+    await session.aclose()
+    untrusting = HttpSession(f"https://localhost:{port}", TcpDialer(client_tls()), AddressLimits(LOOPBACK).user())
+    with pytest.raises(NotSent, match="certificate"):
+        await untrusting.request("POST", "/a", body=b"{}")
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_connection_that_the_peer_closed_while_idle_is_replaced_before_use(nursery):
+    """Else the next placement would end without an answer."""
+    closed = trio.Event()
+
+    async def one_reply(stream):
+        await read_request(stream)
+        await stream.send_all(raw_reply())
+        await stream.aclose()
+        closed.set()
+
+    port = await listen(nursery, one_reply)
+    dialer = TcpDialer(client_tls())
+    session = HttpSession(f"http://127.0.0.1:{port}", dialer, AddressLimits(LOOPBACK).user())
+    for _ in range(3):
+        assert (await session.request("GET", "/a")).status == 200
+        await closed.wait()
+        closed = trio.Event()
+    assert dialer.statistics().dialed == 3
+    await session.aclose()
+    nursery.cancel_scope.cancel()

@@ -32,7 +32,7 @@ class Peer:
     async def __call__(self, stream):
         async with trio.open_nursery() as nursery:
             request = await trio_websocket.wrap_server_stream(nursery, stream)
-            self.path = request.path
+            self.path, self.headers = request.path, dict(request.headers)
             socket = await request.accept()
             if self.script is not None:
                 nursery.start_soon(self._play, socket)
@@ -107,6 +107,13 @@ async def test_text_and_binary_frames_come_as_bytes_in_order(opening, autojump_c
     assert peer.received == ['{"method":"SUBSCRIBE"}']
     assert (peer.path, peer.closed.code) == ("/w3w/stream?key=s3cr3t", 1000)
     assert socket.dialer.calls == [("stream.test", 443, True, True)]
+
+
+async def test_the_opening_request_carries_host_and_the_headers_wanted(opening, autojump_clock):
+    peer = Peer()
+    async with opening(peer, url="wss://stream.test:9443/x", headers={"Origin": "https://www.exchange.test"}) as socket:
+        assert repr(socket) == "OpenSocket(stream.test:9443/x)"
+    assert peer.headers[b"origin"] == b"https://www.exchange.test"
 
 
 async def test_after_leaving_the_socket_says_so(opening, autojump_clock):
