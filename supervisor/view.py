@@ -166,12 +166,12 @@ def _all_cells(told: list[Progress]) -> list[str]:
     return ["all", money(volume, 2), "", pairs, money(wear, 4), bps_text(bps(wear, closed)), "", ""]
 
 
-def _summary_cells(snapshot: TraderSnapshot, state: ViewState) -> list[str | Text]:
+def _summary_cells(snapshot: TraderSnapshot, state: ViewState) -> list[Text]:
     progress = snapshot.progress
     if progress is None:
-        return [snapshot.user, *["-"] * 6, _ended(snapshot, state)]
+        return [Text(snapshot.user), *[Text("-")] * 6, _ended(snapshot, state)]
     fees = "\n".join(f"{amount(round(value, 6))} {asset}" for asset, value in progress.fees)
-    return [
+    cells = (
         snapshot.user,
         money(progress.volume, 2),
         money(progress.target, 2),
@@ -179,8 +179,8 @@ def _summary_cells(snapshot: TraderSnapshot, state: ViewState) -> list[str | Tex
         money(progress.wear, 4),
         bps_text(wear_bps(progress)),
         fees or "-",
-        _ended(snapshot, state),
-    ]
+    )
+    return [*map(Text, cells), _ended(snapshot, state)]  # as Text: a bracket is no markup
 
 
 def _ended(snapshot: TraderSnapshot, state: ViewState) -> Text:

@@ -84,7 +84,7 @@ def events(ctx: click.Context, options: Options, topics: tuple[str, ...], follow
 
     with options.client() as client:
         url = client.url
-    ends_s = None if follow else time.monotonic() + LISTEN_S  # no trio here: this is a small program of its own
+    ends_s = None if follow else time.monotonic() + LISTEN_S  # sim-ok: a client of its own, on real time
     seen = 0
     with Subscription(url, topics) as subscription:
         while most is None or seen < most:

@@ -21,8 +21,8 @@ Answer = Mapping[str, Any]
 
 
 def console() -> Console:
-    """Of stdout; colours only on a terminal."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_COLUMNS)
+    """Of stdout; colours only on a terminal, and no markup: brackets in what the daemon says are brackets."""
+    return Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else PIPE_COLUMNS)
 
 
 def tables(cmd: str, data: Any) -> list[RenderableType]:
@@ -217,23 +217,34 @@ def _health(data: Answer) -> list[RenderableType]:
 
 
 def _tree(data: Answer) -> list[RenderableType]:
-    heads = ("ACTOR", "STATE", "LIFE", "RESTARTS", "UP", "MAILBOX", "LAST CRASH")
-    table = _table(heads, right=("LIFE", "RESTARTS", "UP", "MAILBOX"), fold="LAST CRASH")
+    """A row per actor; what it waits for and what it died of below, because that is long."""
+    heads = ("ACTOR", "STATE", "LIFE", "RESTARTS", "UP", "MAILBOX")
+    table = _table(heads, right=heads[2:])
+    notes: list[RenderableType] = []
     for depth, node in _walk(data["children"], 0):
         name = node["path"].rpartition("/")[2] if depth else node["path"]
-        crash, mailbox, up = node["last_crash"], node["mailbox"], node["uptime_s"]
-        waits = node.get("waiting_for")
-        said = node["state"] + (f", waits for {waits}" if waits and waits != "messages" else "")
+        mailbox, up = node["mailbox"], node["uptime_s"]
         table.add_row(
             "  " * depth + name,
-            Text(said, "green" if node["state"] == "running" else "red"),
+            Text(node["state"], "green" if node["state"] == "running" else "red"),
             str(node["incarnation"]),
             str(node["restarts"]),
             "-" if up is None else duration(up),
             "-" if mailbox is None else f"{mailbox['depth']}/{mailbox['capacity']}",
-            "-" if crash is None else f"{_moment(crash['at'])} {crash['type']}: {crash['message']} ({crash['place']})",
         )
-    return [table]
+        notes += _node_notes(node)
+    return [table, *notes]
+
+
+def _node_notes(node: Answer) -> list[RenderableType]:
+    told: list[RenderableType] = []
+    waits, crash = node.get("waiting_for"), node["last_crash"]
+    if waits and waits != "messages":
+        told.append(Text(f"{node['path']} waits for {waits}", "yellow"))
+    if crash is not None:
+        told.append(Text(f"{node['path']} crashed {_moment(crash['at'])} UTC at {crash['place']}", "red"))
+        told.append(Text(f"  {crash['type']}: {crash['message']}"))
+    return told
 
 
 def rows_table(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:

@@ -10,6 +10,7 @@ import pytest
 from actors.domain.trading import Pause
 from supervisor.control.table import COMMANDS
 from supervisor.ctl.cli import AREAS, otoctl, parameters
+from supervisor.lifecycle import Crash
 from tests.control.daemon import PAIR_ID, TEN_MS, node, snapshot
 from tests.ctl.inprocess import Terminal
 
@@ -177,6 +178,18 @@ def test_tree_and_why_are_their_long_forms(terminal):
     assert terminal.run("tree").stdout == terminal.run("system", "tree").stdout
     assert terminal.run("why", "alice").stdout == terminal.run("trading", "why", "alice").stdout
     assert "last decision: place" in terminal.run("why").stdout
+
+
+def test_a_crash_is_told_below_the_tree_with_its_brackets(terminal):
+    crash = Crash(at_ms=TEN_MS, type="StreamLost", message="closed [traders/bob] -> wait", place="actors/x.py:1 run")
+    bob = node("traders/bob", state="delaying", uptime_s=None, last_crash=crash, waiting_for="its restart in 3.2 s")
+    family = node("traders", kind="family", mailbox=None, children=(bob,))
+    terminal.office.root = node("", kind="group", children=(family,))
+    lines = terminal.run("tree").stdout.splitlines()
+    assert lines[2].split() == ["bob", "delaying", "1", "0", "-", "0/4096"]
+    assert lines[3] == "traders/bob waits for its restart in 3.2 s"
+    assert lines[4] == "traders/bob crashed 2026-11-20 10:00:00 UTC at actors/x.py:1 run"
+    assert lines[5] == "  StreamLost: closed [traders/bob] -> wait"
 
 
 def test_top_without_a_terminal_says_what_to_use(terminal):
