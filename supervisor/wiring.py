@@ -44,7 +44,7 @@ from supervisor.lifecycle import Happened, Node, reporter
 from supervisor.mailbox import Cell
 from supervisor.sessions import Sessions
 from supervisor.spec import NAME, ChildSpec, FamilySpec, GroupSpec, Start
-from supervisor.tree import Tree
+from supervisor.tree import END_S_MAX, STOP_S_MAX, Tree
 
 FEED_LINGER_S = 60.0
 """A feed that nobody uses any more is kept so long: a user who changes back and forth costs no reconnect."""
@@ -57,6 +57,9 @@ FEED_CAPACITY = 8192
 
 STORE_CAPACITY = 4096
 """Senders that may have a write waiting: one per trader, feed and command; beyond it they wait at the door."""
+
+READY_S_MAX = 10.0
+"""From start to ready: loading a user's state takes milliseconds, on a busy disk seconds."""
 
 PROGRESS_S_MAX = 30.0
 """An actor whose loop has not come round for so long is stuck: each turn of it takes milliseconds."""
@@ -114,7 +117,9 @@ class Daemon:
         self.draining = False
         self._settings = settings
         self._ws_public = ws_public
-        self._kept = dict(kept or {})
+        # Our own actors' deadlines are about work done in real time: --speed scales the world's, not these.
+        self._kept = {"ready_s_max": READY_S_MAX, **(kept or {})}
+        self._kept["ready_s_max"] *= outside.rate
         self._seed = outside.rng.getrandbits(64)
         self._keys: dict[str, Cell[ListenKey]] = {}
         self._snapshots: dict[str, Cell[TraderSnapshot]] = {}
@@ -124,6 +129,7 @@ class Daemon:
         self._uses: dict[str, str] = {}  # user → symbol
         self._users: list[str] = []
         self._nursery: trio.Nursery
+        rate = outside.rate
         children: list[ChildSpec | FamilySpec] = [
             ChildSpec(
                 name="store",
@@ -131,22 +137,31 @@ class Daemon:
                 capacity=STORE_CAPACITY,
                 redeliver=True,
                 exhausted="escalate",
-                ready_s_max=60.0,  # a long write-ahead log is replayed first
-                stop_s_max=20.0,
+                ready_s_max=60.0 * rate,  # a long write-ahead log is replayed first
+                stop_s_max=20.0 * rate,
             )
         ]
         if control is not None:
-            children.append(ChildSpec(name="control", start=control(self), stop_s_max=2.0))
+            children.append(
+                ChildSpec(name="control", start=control(self), stop_s_max=2.0 * rate, ready_s_max=READY_S_MAX * rate)
+            )
         if paper is not None:
-            children.append(ChildSpec(name="paper", start=paper))
+            children.append(ChildSpec(name="paper", start=paper, ready_s_max=READY_S_MAX * rate))
         children += [
-            ChildSpec(name="tokens", start=self._tokens, stop_s_max=2.0),
-            ChildSpec(name="keeper", start=self._keeper, stop_s_max=2.0),
+            ChildSpec(name="tokens", start=self._tokens, stop_s_max=2.0 * rate, ready_s_max=READY_S_MAX * rate),
+            ChildSpec(name="keeper", start=self._keeper, stop_s_max=2.0 * rate, ready_s_max=READY_S_MAX * rate),
             FamilySpec(name="feeds"),
             FamilySpec(name="traders"),
         ]
         root = GroupSpec(name="root", children=tuple(children))
-        self._tree = Tree(root, wall=outside.wall, rng=self._own_rng("tree"), on_stuck=on_stuck)
+        self._tree = Tree(
+            root,
+            wall=outside.wall,
+            rng=self._own_rng("tree"),
+            on_stuck=on_stuck,
+            stop_s_max=STOP_S_MAX * rate,
+            end_s_max=END_S_MAX * rate,
+        )
         self._tree.subscribe(reporter(outside.log, outside.bus))
         self._tree.subscribe(self._happened)
         self.store: Address = self._tree.mailbox("store")
@@ -238,8 +253,8 @@ class Daemon:
             start=partial(trader.run, world=world, settings=self._settings),
             last_resort=partial(trader.run, world=world, settings=self._settings, reducing=True),
             capacity=TRADER_CAPACITY,
-            stop_s_max=5.0,
-            progress_s_max=PROGRESS_S_MAX,
+            stop_s_max=5.0 * self.outside.rate,
+            progress_s_max=PROGRESS_S_MAX * self.outside.rate,
             **self._kept,
         )
 
@@ -321,7 +336,7 @@ class Daemon:
                 rotate_s=self._settings.rotate_s,
             ),
             capacity=FEED_CAPACITY,
-            progress_s_max=PROGRESS_S_MAX,
+            progress_s_max=PROGRESS_S_MAX * self.outside.rate,
             **self._kept,
         )
 
