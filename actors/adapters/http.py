@@ -40,6 +40,15 @@ THROTTLED_S, BANNED_S = 30.0, 300.0  # waits after 429 and 418 that name none
 NOT_SENT = (httpcore.ConnectError, httpcore.ConnectTimeout, httpcore.PoolTimeout, httpcore.UnsupportedProtocol)
 """Exceptions after which certainly nothing was sent (probes § 3). All others of httpcore decide nothing."""
 
+HTTPCORE = (
+    httpcore.TimeoutException,
+    httpcore.NetworkError,
+    httpcore.ProtocolError,
+    httpcore.ProxyError,
+    httpcore.UnsupportedProtocol,
+)
+"""All that httpcore raises of its own (a test compares)."""
+
 OWN_HEADERS = frozenset(
     {"host", "connection", "keep-alive", "content-length", "transfer-encoding", "accept-encoding", "cookie", "te"}
     | {"trailer", "upgrade", "expect", "content-type"}
@@ -205,10 +214,8 @@ class HttpSession:
                 body = await _content(response, self._reply_bytes_max)
             finally:
                 await response.aclose()
-        except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError) as error:
+        except HTTPCORE as error:
             raise call.failed(_text(error), certain=isinstance(error, NOT_SENT)) from None
-        except httpcore.UnsupportedProtocol as error:
-            raise call.failed(_text(error), certain=True) from None
         finally:
             self._in_flight -= 1
         assert call.handed_over_s is not None, "a reply without a request"
