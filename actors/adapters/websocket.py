@@ -151,7 +151,7 @@ class OpenSocket:
         self._socket: WebSocketConnection | None = None
         self._loss: StreamLost | None = None
         self._leaving = False
-        self._sends: set[trio.CancelScope] = set()
+        self._sends: dict[trio.CancelScope, None] = {}  # a set would be walked in the order of addresses
         self._pings_sent = self._pings_unanswered = 0
         self._frames = self._waiting_bytes = self._waiting_max = 0
         self._heard_s = trio.current_time()
@@ -169,7 +169,7 @@ class OpenSocket:
             raise self._error()
         assert self._socket is not None
         scope, done = trio.CancelScope(deadline=trio.current_time() + self._stale_s), False
-        self._sends.add(scope)
+        self._sends[scope] = None
         try:
             with scope:
                 await self._socket.send_message(text)
@@ -177,7 +177,7 @@ class OpenSocket:
         except ConnectionClosed as closed:
             self._lose(_closed_text(closed))
         finally:
-            self._sends.discard(scope)
+            del self._sends[scope]
             if not done:
                 self._lose("a frame could not be sent to its end")
         if not done:
