@@ -11,6 +11,7 @@ Blocking calls go through `run`: a worker thread in the daemon, inline in simula
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -126,10 +127,19 @@ class DuckDatabase:
             )
 
     async def publish(self) -> bool:
-        """See ports.Database. Raises: StoreError; the files that are there stay as they are."""
+        """See ports.Database. Raises: StoreError; the files that are there stay as they are.
+
+        Part by part, so that a question waits for one part at most.
+        """
         async with self._reading:
             now_ms = self._wall.now_ms()
-            return await self._run(lambda: self._publish(now_ms))
+            parts = await self._run(lambda: self._pending(now_ms))
+        for part in parts:
+            async with self._reading:
+                await self._run(partial(self._publish, part))
+        if parts:
+            await self._run(self._publisher.write_scripts)
+        return bool(parts)
 
     async def checkpoint(self) -> None:
         """Moves the log into the database file; commits wait meanwhile (about 10 ms for each 10,000 rows in it).
@@ -168,10 +178,14 @@ class DuckDatabase:
             raise
         self._accept_lost_records = False  # it was meant for what the operator saw, not for what may come
 
-    def _publish(self, now_ms: int) -> bool:
+    def _pending(self, now_ms: int) -> list[int]:
         self._opened().catch_up(now_ms)
         with duck_trouble(str(self._dir.analytics), attached=True):
-            return self._publisher.publish(self._opened().reader, now_ms)
+            return self._publisher.pending(self._opened().reader, now_ms)
+
+    def _publish(self, part: int) -> None:
+        with duck_trouble(str(self._dir.analytics), attached=True):
+            self._publisher.publish(self._opened().reader, part)
 
     def _close(self, now_ms: int) -> None:
         file, self._file = self._file, None

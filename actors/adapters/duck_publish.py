@@ -5,8 +5,8 @@ the old one; readers keep the inode they have. The rows come out of the live dat
 because no handle of the live file but DuckDB's may ever be closed in this process. Which parts changed stands in the
 table `unpublished`, so a crash forgets none.
 
-Publisher.publish writes one part at a time and nothing depends on how `_write` gets its rows; a private shadow of the
-day, to which only changed rows are applied (design § 6), takes its place.
+Nothing outside depends on how `publish` makes a part; a private shadow of the day, to which only changed rows are
+applied (design § 6), can take the place of `_write`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _NEW = ".new"
 class Publisher:
     """The published files of one state directory. Everything here blocks.
 
-    publish() may raise duckdb.Error; its caller knows what that means for the open database.
+    All may raise duckdb.Error; the caller knows what that means for the open database.
     """
 
     def __init__(self, directory: StateDir, instance: str) -> None:
@@ -43,25 +43,38 @@ class Publisher:
             for leftover in self._analytics.glob(f".*{_NEW}*"):
                 leftover.unlink()
 
-    def publish(self, connection: duckdb.DuckDBPyConnection, now_ms: int) -> bool:
-        """Writes every part that changed; False if none had. There is always a file of some day, for the views.
-
-        Raises: StoreError; what was published before is untouched, and the part is tried again.
-        """
+    def pending(self, connection: duckdb.DuckDBPyConnection, now_ms: int) -> list[int]:
+        """Parts that changed, newest first; some day and the catalogue are always there, for the views."""
         parts = {part for (part,) in connection.execute("SELECT part FROM unpublished").fetchall()}
         if not self._days():
             parts.add(now_ms // DAY_MS)
         if not (self._analytics / _CATALOGUE_FILE).exists():
             parts.add(CATALOGUE)
-        for part in sorted(parts, reverse=True):  # today first: it is what people look at
-            if part == CATALOGUE:
-                self._write(connection, _CATALOGUE_FILE, self._catalogue())
-            else:
-                self._write(connection, f"day_{day_text(part)}.duckdb", self._day(part))
-            connection.execute("DELETE FROM unpublished WHERE part = $1", [part]).fetchall()
-        if parts:
-            self._write_scripts()
-        return bool(parts)
+        return sorted(parts, reverse=True)
+
+    def publish(self, connection: duckdb.DuckDBPyConnection, part: int) -> None:
+        """Raises: StoreError; what was published before is untouched, and the part stays pending."""
+        if part == CATALOGUE:
+            self._write(connection, _CATALOGUE_FILE, self._catalogue())
+        else:
+            self._write(connection, f"day_{day_text(part)}.duckdb", self._day(part))
+        connection.execute("DELETE FROM unpublished WHERE part = $1", [part]).fetchall()
+
+    def write_scripts(self) -> None:
+        """views.sql and views-1.4.sql, when their text changed (a new day, another place). Raises: StoreError."""
+        texts = {
+            "views.sql": duck_views.glob_script(self._analytics),
+            "views-1.4.sql": duck_views.attach_script(self._analytics, self._days()),
+        }
+        with disk_trouble(self._analytics):
+            for name, text in texts.items():
+                script = self._analytics / name
+                if script.exists() and script.read_text() == text:
+                    continue
+                new = self._analytics / f".{name}{_NEW}"
+                new.write_text(text)
+                new.chmod(PUBLISHED_MODE)
+                new.rename(script)
 
     def _day(self, day: int) -> list[str]:
         statements = []
@@ -103,22 +116,6 @@ class Publisher:
             new.rename(self._analytics / name)
             sync_directory(self._analytics)
         self.files += 1
-
-    def _write_scripts(self) -> None:
-        """views.sql and views-1.4.sql, when their text changed (a new day, another place)."""
-        texts = {
-            "views.sql": duck_views.glob_script(self._analytics),
-            "views-1.4.sql": duck_views.attach_script(self._analytics, self._days()),
-        }
-        with disk_trouble(self._analytics):
-            for name, text in texts.items():
-                script = self._analytics / name
-                if script.exists() and script.read_text() == text:
-                    continue
-                new = self._analytics / f".{name}{_NEW}"
-                new.write_text(text)
-                new.chmod(PUBLISHED_MODE)
-                new.rename(script)
 
     def _days(self) -> list[str]:
         return sorted(file.stem.removeprefix("day_") for file in self._analytics.glob("day_*.duckdb"))

@@ -398,6 +398,22 @@ async def test_another_instance_name_is_taken_over(db, tmp_path):
     await again.close()
 
 
+@pytest.mark.parametrize("after", ["open", "checkpoint"])
+async def test_the_name_of_a_new_log_is_durable_before_anything_is_acknowledged(tmp_path, monkeypatch, after):
+    """A power cut could otherwise take the directory entry of a log whose contents were fsynced."""
+    db, log, synced = database(tmp_path), tmp_path / "live/otod.duckdb.wal", []
+    if after == "checkpoint":
+        await db.open()
+    monkeypatch.setattr(
+        "actors.adapters.duck_dir.sync_directory",
+        lambda path: synced.append((path.name, log.exists(), (tmp_path / "live/generation").exists())),
+    )
+    await (db.open() if after == "open" else db.checkpoint())
+    assert synced[0][:2] == ("live", True)
+    assert synced[-1] == ("live", True, True)
+    await db.close()
+
+
 # -- lost and damaged files
 
 
