@@ -11,6 +11,7 @@ import msgspec
 from supervisor.control.protocol import decode_event
 from supervisor.ctl.client import EXIT_NO_DAEMON, Trouble
 from supervisor.ctl.sockets import events_url
+from supervisor.headlines import headline
 from supervisor.screen import event_text
 
 BUFFER_MESSAGES = 8192  # measured: a burst of 5,000 arrives whole
@@ -68,5 +69,14 @@ def as_line(frame: Frame, *, as_json: bool) -> str:
     topic, event = frame
     if as_json:
         return msgspec.json.encode({"topic": topic, **event}).decode()
-    payload = {name: value for name, value in event.items() if name not in _HEAD}
-    return event_text(topic, event["kind"], event["at"], payload)
+    return event_text(topic, event["kind"], event["at"], payload_of(event))
+
+
+def in_words(frame: Frame) -> str | None:
+    """Its headline, None if it has none."""
+    topic, event = frame
+    return headline(topic, event["kind"], event["at"], payload_of(event))
+
+
+def payload_of(event: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in event.items() if name not in _HEAD}

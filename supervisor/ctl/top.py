@@ -16,9 +16,8 @@ from rich.live import Live
 from rich.text import Text
 
 from supervisor.ctl.client import Client, Trouble
-from supervisor.ctl.events import Subscription
+from supervisor.ctl.events import Subscription, in_words
 from supervisor.ctl.tables import actors_of, title_of, user_line
-from supervisor.headlines import headline
 from supervisor.screen import EVENTS_MAX, Picture, Screen
 
 FOOT = "q quits"
@@ -67,8 +66,7 @@ class Link:
         system = self._client.data("system.status")
         users = self._client.data("trading.status", {"all": True})["users"]
         today = self._client.data("stats.progress", {"all": True})["users"]
-        told = (headline(topic, event["kind"], event["at"], event) for topic, event in self._events.waiting())
-        events.extend(line for line in told if line is not None)
+        events.extend(line for frame in self._events.waiting() if (line := in_words(frame)) is not None)
         return Picture(
             Screen(
                 title=title_of(system),

@@ -151,6 +151,7 @@ def test_user_names_are_completed_by_the_daemon(daemon):
 def emitting(daemon, stop):
     while not stop.wait(0.02):
         daemon.emit("fill.alice", "filled", side="BUY")
+        daemon.emit("progress.alice", "target_reached", day="2026-11-20")
         daemon.emit("fill.alice2", "filled", side="SELL")
 
 
@@ -168,7 +169,7 @@ def test_events_are_printed_as_they_come(busy):
     done = run("--socket", busy.control, "events", "--count", "3", "fill.alice")
     assert done.exit_code == 0, done.stderr
     assert done.stdout.splitlines() == ["10:00:00 fill.alice filled side=BUY"] * 3
-    done = run("--socket", busy.control, "events", "--count", "1", "--json")
+    done = run("--socket", busy.control, "events", "fill", "--count", "1", "--json")
     assert json.loads(done.stdout)["kind"] == "filled"
 
 
@@ -248,7 +249,7 @@ class Screen:
 @pytest.mark.parametrize("columns", [80, 160])
 def test_top_shows_users_and_events_until_q_or_ctrl_c(busy, columns, key):
     screen = Screen(columns, "--socket", busy.control, "top", "--every", "0.1")
-    shown = screen.until("fill.alice filled side=BUY")
+    shown = screen.until("alice reached the day's target")
     assert "otod 0.1.0 paper" in shown
     assert "319.05/500" in shown
     assert max(len(line) for line in shown.splitlines()) <= columns
