@@ -28,7 +28,8 @@ class OrderStream:
     """Callbacks are synchronous and must not raise.
 
     hear(report); up(): subscribed; down(why): no socket is left; failed(why): one did not come up; lapsed(key): the
-    exchange said that the key is dead; broken(text): a report no longer has the known shape.
+    exchange said that the key is dead; broken(text): a report no longer has the known shape; troubled(trouble): the
+    keeper cannot get or renew the key.
     """
 
     def __init__(
@@ -43,13 +44,14 @@ class OrderStream:
         failed: Callable[[str], None],
         lapsed: Callable[[str], None],
         broken: Callable[[str], None],
+        troubled: Callable[[str], None],
         stale_s: float,
         rotate_s: float,
         rng: Random,
     ) -> None:
         self._sockets, self._url, self._key = sockets, url, key
         self._hear, self._up, self._down = hear, up, down
-        self._failed, self._lapsed, self._broken = failed, lapsed, broken
+        self._failed, self._lapsed, self._broken, self._troubled = failed, lapsed, broken, troubled
         self._stale_s, self._rotate_s, self._rng = stale_s, rotate_s, rng
         self._subscribed = 0
         self._moved = trio.Event()
@@ -61,6 +63,8 @@ class OrderStream:
             while True:
                 seen = await self._key.changed(seen)
                 value = self._key.value
+                if value is not None and value.trouble is not None:
+                    self._troubled(value.trouble)
                 if value is None or value.key is None or value.key == current:
                     continue
                 old, scope, current = scope, trio.CancelScope(), value.key

@@ -129,8 +129,8 @@ class Outlook:
         match event.outcome:
             case NoAnswer(trouble=trouble, text=text, retry_after_s=retry_after_s):
                 self._heed(trouble, text, retry_after_s)
-            case Refused(trouble="not_sent", text=text):
-                self._heed("not_sent", text, None)
+            case Refused(trouble=trouble, text=text) if trouble is not None:
+                self._heed(trouble, text, None)
                 self.retry_later()
             case _:
                 self.failures = 0

@@ -166,11 +166,17 @@ class Trader:
             down=lambda why: self.post(desk.StreamDown(why)),
             failed=lambda why: self.log.warning("order_stream_failed", why=why),
             lapsed=lambda key: world.keeper.post(KeyRefused(world.user, key)),
+            troubled=self._key_trouble,
             broken=lambda text: self.post(desk.Broken("PROTOCOL_CHANGED", text)),
             stale_s=self.settings.stale_s,
             rotate_s=self.settings.rotate_s,
             rng=world.rng,
         )
+
+    def _key_trouble(self, trouble: str) -> None:
+        reason = oto.TROUBLE_PAUSES.get(trouble)  # type: ignore[call-overload]
+        if reason is not None:
+            self.post(desk.Broken(reason, f"no listen key: {trouble}"))
 
     # -- messages
 

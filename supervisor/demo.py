@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TextIO
 
 import trio
-from actors.adapters.vault import FileVault
 from msgspec import Struct
 from msgspec.structs import replace
 from rich.console import Console
@@ -24,6 +23,7 @@ from rich.console import Console
 from actors.adapters.clock import SpeedClock, WallClock, system_now_ms, watch
 from actors.adapters.limits import LOOPBACK
 from actors.adapters.lock import DirectoryLock
+from actors.adapters.vault import FileVault
 from actors.desk import Settings
 from actors.domain.day import date_of
 from actors.domain.trading import AUTO_RESUMABLE, PAUSE_REASONS, TradingConfig
@@ -144,7 +144,8 @@ class Demo:
                 await self.daemon.run(self._users_in_place)
                 nursery.cancel_scope.cancel()
         except BaseExceptionGroup as group:
-            raise only(group) from None
+            error = only(group)
+            raise error from error.__cause__
         day = date_of(self.wall.now_ms())
         view.summary(self._collect(), self.console, state_dir=self.options.state_dir, day=day)
         return self._verdict(ending)

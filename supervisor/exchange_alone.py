@@ -63,7 +63,8 @@ async def _run(options: Options, faults: Faults, rules: Rules, say: Callable[[st
                 await ending.asked.wait()
                 nursery.cancel_scope.cancel()
     except BaseExceptionGroup as group:
-        raise only(group) from None
+        error = only(group)
+        raise error from error.__cause__
 
 
 def read_faults(path: Path) -> tuple[Faults, Rules]:

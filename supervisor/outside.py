@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import random
-import ssl
 from collections.abc import Mapping
 from pathlib import Path
 from uuid import UUID
 
 from msgspec import Struct
 
-from actors.adapters.dialer import TcpDialer
+from actors.adapters.dialer import TcpDialer, client_tls
 from actors.adapters.duck import DuckDatabase
 from actors.adapters.limits import Rates
-from actors.adapters.websocket import TrioSockets
+from actors.adapters.websocket import Timing, TrioSockets
 from actors.ports import Log, Started, Vault, Wall
 from supervisor.bus import EventBus
 from supervisor.control.memory import ReplyMemory
@@ -21,6 +20,9 @@ from supervisor.control.server import run as run_control
 from supervisor.sessions import Sessions
 from supervisor.spec import Start
 from supervisor.wiring import Daemon, Outside
+
+HANDSHAKE_S_MAX = 10.0
+"""Of a web socket, from connected to open (F11)."""
 
 
 class Place(Struct, frozen=True, kw_only=True):
@@ -55,13 +57,13 @@ def real_world(
 ) -> Outside:
     """duck: further options of the database (threads, memory_limit, accept_lost_records). rate: trio s per real s."""
     dialer = TcpDialer(
-        ssl.create_default_context(),
+        client_tls(),
         connect_s_max=limits.connect_s_max * rate,
         websockets_max=limits.websockets_max,
     )
     return Outside(
         wall=wall,
-        sockets=TrioSockets(dialer),
+        sockets=TrioSockets(dialer, timing=Timing(open_s_max=HANDSHAKE_S_MAX * rate, close_s_max=2.0 * rate)),
         sessions=Sessions(place.rest_base, dialer, limits.rates, vault, wall, call_s_max=limits.call_s_max * rate),
         database=DuckDatabase(
             place.state_dir,

@@ -14,10 +14,10 @@ from functools import partial
 from pathlib import Path
 
 import trio
-from actors.adapters.vault import FileVault
 from msgspec import Struct
 
 from actors.adapters.clock import WallClock, system_now_ms, watch
+from actors.adapters.vault import FileVault
 from actors.desk import Settings
 from actors.ports import Vault
 from supervisor import config, userfile, users
@@ -90,7 +90,8 @@ class Service:
                 await daemon.run(partial(self._apply, daemon, wishes))
                 nursery.cancel_scope.cancel()
         except BaseExceptionGroup as group:
-            raise only(group) from None
+            error = only(group)
+            raise error from error.__cause__
 
     async def _stop_when_asked(self, daemon: Daemon, ending: Ending) -> None:
         await ending.asked.wait()

@@ -190,7 +190,8 @@ class Daemon:
                     self.take_in(record)
                 task_status.started()
         except BaseExceptionGroup as group:
-            raise only(group) from None
+            error = only(group)
+            raise error from error.__cause__
         finally:
             with trio.CancelScope(shield=True), trio.move_on_after(1.0):
                 await self.outside.sessions.close()

@@ -152,7 +152,7 @@ class _Session:
         try:
             verdict = await self._ask(call, kind, lane)
         except NotSent as error:
-            return Refused(NOT_SENT, redact(error.what), trouble="not_sent")
+            return Refused(NOT_SENT, redact(error.what), trouble=error.trouble)
         except ExchangeError as error:
             return NoAnswer(error.trouble, redact(error.what), error.retry_after_s)
         if not isinstance(verdict, Success):

@@ -9,12 +9,15 @@ from msgspec.structs import replace
 
 from actors.domain import legs, oto
 from actors.domain.legs import Absorbed, Leg
+from actors.domain.money import ZERO
 from actors.domain.orders import OrderReport, OrderView, Refused
 from actors.domain.pair import Pair, accounts
 from actors.domain.pricing import sellable
-from actors.domain.proof import Instant, Wanted
+from actors.domain.proof import CREATED_BEFORE_MS, Instant, Wanted
 from actors.domain.trading import PairOutcome, PauseReason
 from actors.errors import Trouble
+
+LOOK_BACK_MS = 60_000
 
 EARLY_MAX = 64
 """Reports of unknown orders that are kept while a request is in the air: one pair makes six; more are not ours."""
@@ -33,7 +36,13 @@ def wanted_pair(pair: Pair) -> Wanted:
         quantity=plan.quantity,
         intent_ms=plan.intent_ms,
         oto=True,
+        partner_price=plan.sell_price,
     )
+
+
+def since_of(pair: Pair) -> int:
+    """Looks page back to here (wall ms): well before the intent, so that a history page cannot end too early."""
+    return pair.plan.intent_ms - LOOK_BACK_MS
 
 
 class Turn:
@@ -43,6 +52,8 @@ class Turn:
     """The stream may lag REST by its delay (160-250 ms captured) and a slow moment; later it counts as silent."""
 
     READ_AGAIN_MS: ClassVar[int] = 1_000
+    """Between two reads of missing fills at first; the longer they are missing, the rarer they are read."""
+
     SYNTHESISE_MS: ClassVar[int] = 30_000
     """Fills whose list does not come for so long are booked from the totals (design § 5)."""
 
@@ -81,19 +92,22 @@ class Turn:
         """Looks now, unless a look is in the air already."""
         if not self.live.looking:
             self.live = replace(self.live, looking=True)
-            self.wish(oto.TakeLook(self.pair.plan.intent_ms - 60_000))
+            self.wish(oto.TakeLook(since_of(self.pair)))
 
     def released_now(self) -> bool:
         """This turn brought the release of the pending leg."""
         return self.pair.pending.released and not self._released_before
 
-    def close(self, outcome: PairOutcome, left: Decimal = legs.ZERO) -> None:
-        """left: inventory that an order could still sell."""
+    def close(self, outcome: PairOutcome) -> None:
+        """The pair is over: its sums are compared with the exchange's totals (design § 5)."""
         pair = replace(self.pair, closed_ms=self.at.wall_ms)
         for leg in pair.legs():
             if leg.told_quote is not None and leg.booked == leg.told and leg.booked_quote != leg.told_quote:
                 what = f"order {leg.order_id}: fills add up to {leg.booked_quote}, the exchange says {leg.told_quote}"
                 self.wish(oto.AskPause("LEDGER_MISMATCH", what))
+        sums = accounts(pair)
+        if sums.sold > sums.bought:
+            self.wish(oto.AskPause("LEDGER_MISMATCH", f"sold {sums.sold}, but bought only {sums.bought}"))
         for report in self.live.early:
             self.wish(oto.Unclaimed(report))
         self.state = oto.Closed(pair=pair, outcome=outcome)
@@ -110,17 +124,12 @@ class Turn:
                     self._viewed(view)
                 self._compare_sources(baseline=look.baseline)
             case oto.ExecutionsRead(order_id=order_id, executions=executions):
-                self.live = replace(self.live, reading=self.live.reading - {order_id})
+                self._read_ended(order_id)
                 leg = self.pair.leg_of(order_id)
                 if leg is not None:
                     self._book(legs.with_executions(leg, executions))
-                self.live = replace(self.live, read_due=self.at.mono_ms + self.READ_AGAIN_MS)
             case oto.ExecutionsFailed(order_id=order_id):
-                self.live = replace(
-                    self.live,
-                    reading=self.live.reading - {order_id},
-                    read_due=self.at.mono_ms + self.READ_AGAIN_MS,
-                )
+                self._read_ended(order_id)
             case _:
                 pass
 
@@ -139,27 +148,30 @@ class Turn:
 
     def is_open(self, view: OrderView) -> bool:
         """A row that shows one of the pair's own orders still open."""
-        leg = self._leg_for(view.order_id, view.list_id, view.position)
+        leg = self._leg_for(view)
         return leg is not None and not leg.terminal
 
     def read_what_is_missing(self) -> None:
-        """Fills that the exchange's totals tell of and we have not booked are read, one order at a time."""
+        """Fills that the exchange's totals tell of and we have not booked are read, and so are invented ones."""
         if isinstance(self.state, oto.Closed):
             return
         now = self.at.mono_ms
-        missing = [leg for leg in self.pair.legs() if leg.missing and leg.order_id is not None]
-        if not missing:
-            if self.live.missing_ms is not None:
+        missing = [leg for leg in self.pair.legs() if leg.missing]
+        owed = [leg for leg in missing if leg.booked < leg.told]
+        since = self.live.missing_ms
+        if not owed:
+            if since is not None:
                 self.live = replace(self.live, missing_ms=None)
-            return
-        since = self.live.missing_ms if self.live.missing_ms is not None else now
-        self.live = replace(self.live, missing_ms=since)
-        if now - since >= self.SYNTHESISE_MS:
-            for leg in missing:
+        elif since is None:
+            soon = min(self.live.read_due, now + self.READ_AGAIN_MS)
+            self.live = replace(self.live, missing_ms=now, read_due=soon)
+        elif now - since >= self.SYNTHESISE_MS:
+            for leg in owed:
                 self._synthesise(leg)
         for leg in missing:
             order_id = leg.order_id
-            if order_id is not None and order_id not in self.live.reading and now >= self.live.read_due:
+            assert order_id is not None, leg
+            if order_id not in self.live.reading and now >= self.live.read_due:
                 self.live = replace(self.live, reading=self.live.reading | {order_id})
                 self.wish(oto.ReadExecutions(order_id))
 
@@ -179,7 +191,8 @@ class Turn:
 
     def refused(self, outcome: Refused) -> None:
         """The pause that a definite refusal deserves; what was certainly not sent deserves none by itself."""
-        if outcome.trouble == "not_sent":
+        if outcome.trouble is not None:
+            self.trouble(outcome.trouble, outcome.text)
             return
         balance = outcome.code in {"481020", "481003"}  # wire § 9; the second by one early note
         reason: PauseReason = "INSUFFICIENT_BALANCE" if balance else "ORDER_REJECTED"
@@ -187,8 +200,17 @@ class Turn:
 
     # -- helpers
 
+    def _read_ended(self, order_id: str) -> None:
+        """The next read of missing fills: soon at first, the rarer the longer they are missing."""
+        now, since, poll_ms = self.at.mono_ms, self.live.missing_ms, self.pair.rules.poll_ms
+        if since is not None:
+            gap = min(max(self.READ_AGAIN_MS, (now - since) // 2), poll_ms)
+        else:
+            gap = poll_ms if any(leg.synthetic for leg in self.pair.legs()) else self.READ_AGAIN_MS
+        self.live = replace(self.live, reading=self.live.reading - {order_id}, read_due=now + gap)
+
     def _reported(self, report: OrderReport) -> None:
-        leg = self._leg_for(report.order_id, report.list_id, report.position)
+        leg = self._leg_for(report)
         if leg is None:
             self._unknown(report)
             return
@@ -203,33 +225,53 @@ class Turn:
             self.live = replace(self.live, early=(*self.live.early, report))
 
     def _viewed(self, view: OrderView) -> None:
-        leg = self._leg_for(view.order_id, view.list_id, view.position)
+        leg = self._leg_for(view)
         if leg is not None:
             self._book(legs.with_view(replace(leg, order_id=view.order_id), view))
 
-    def _leg_for(self, order_id: str, list_id: str | None, position: str | None) -> Leg | None:
-        """The leg that an order is: by its id, or, for the other leg of our list, by the list's id (wire § 5.2)."""
-        leg = self.pair.leg_of(order_id)
-        if leg is None and position == "pending" and list_id is not None:
-            pair = self.pair
-            if pair.pending.order_id is None and pair.working.list_id == list_id:
-                return pair.pending
-        return leg
+    def _leg_for(self, news: OrderReport | OrderView) -> Leg | None:
+        """The leg that an order is: by its id, which is unique within a symbol only (wire § 8.2), or as our list's."""
+        pair = self.pair
+        if news.symbol != pair.plan.symbol:
+            return None
+        leg = pair.leg_of(news.order_id)
+        return pair.pending if leg is None and self._is_pending(news) else leg
+
+    def _is_pending(self, news: OrderReport | OrderView) -> bool:
+        """The other leg of our list: by the list's id (wire § 5.2), or by what it is where rows lack that."""
+        working, pending = self.pair.working, self.pair.pending
+        if working.order_id is None or pending.order_id is not None:
+            return False
+        if news.position == "working" or (news.side, news.price) != (pending.side, pending.price):
+            return False
+        if news.list_id is not None and working.list_id is not None:
+            return news.list_id == working.list_id
+        if news.list_id is not None and news.position is None:
+            return False
+        born = working.created_ms if working.created_ms is not None else self.pair.plan.intent_ms
+        return news.created_ms is None or abs(news.created_ms - born) <= CREATED_BEFORE_MS
 
     def _book(self, absorbed: Absorbed) -> None:
         pair = self.pair
-        if absorbed.leg.order_id is not None and pair.leg_of(absorbed.leg.order_id) is None:
-            assert absorbed.leg.name == "pending", absorbed.leg
-        self.pair = pair.with_leg(absorbed.leg)
+        leg = absorbed.leg
+        if leg.order_id is not None and pair.leg_of(leg.order_id) is None:
+            assert leg.name == "pending", leg
+        self.pair = pair.with_leg(leg)
         for wrong in absorbed.contradictions:
             self.wish(oto.AskPause("LEDGER_MISMATCH", wrong.what))
+        if leg.status not in legs.WORDS:
+            self.wish(oto.AskPause("PROTOCOL_CHANGED", f"order {leg.order_id} has the unknown status {leg.status!r}"))
 
     def _synthesise(self, leg: Leg) -> None:
         rules = self.pair.rules
         instrument = rules.instrument
         asset = instrument.base_asset if leg.side == "BUY" else instrument.quote_asset
         when = leg.updated_ms if leg.updated_ms is not None else self.at.wall_ms
-        self.pair = self.pair.with_leg(legs.synthesised(leg, when, rules.buyer_fee, asset).leg)
+        if leg.told_quote is None:
+            what = f"fills of order {leg.order_id} cannot be read, and the exchange does not say what they cost"
+            self.wish(oto.AskPause("LEDGER_MISMATCH", what))
+        elif leg.told <= leg.quantity:  # what is overfilled is for a human to say, not to be invented
+            self._book(legs.synthesised(leg, when, rules.buyer_fee, asset))
 
     def _compare_sources(self, *, baseline: bool) -> None:
         if baseline:
@@ -249,4 +291,4 @@ class Turn:
 def leftover_sellable(pair: Pair, price: Decimal) -> Decimal:
     """Base of the pair's own inventory that one plain SELL at `price` could sell."""
     left = accounts(pair).leftover
-    return sellable(left, price, pair.rules.instrument) if left > 0 else legs.ZERO
+    return sellable(left, price, pair.rules.instrument) if left > 0 else ZERO

@@ -84,7 +84,7 @@ class Refused(Struct, frozen=True, tag=True):
 
     code: str
     text: str
-    trouble: Trouble | None = None  # "not_sent" when it never left
+    trouble: Trouble | None = None  # when it never left: why ("not_sent", "throttled")
 
 
 class NoAnswer(Struct, frozen=True, tag=True):
