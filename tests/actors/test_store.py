@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import pytest
 import trio
 
@@ -26,7 +24,6 @@ class StubDatabase:
         self.refuse = set()  # rows
         self.takes_s = 0.0
         self.publish_takes_s = 0.0
-        self.changed = True
         self.busy = 0
 
     async def _call(self, name):
@@ -57,7 +54,7 @@ class StubDatabase:
     async def publish(self):
         await trio.sleep(self.publish_takes_s)
         await self._call("publish")
-        return self.changed
+        return True
 
     async def checkpoint(self):
         await self._call("checkpoint")
@@ -315,9 +312,9 @@ async def test_a_sender_asks_again_when_the_store_died_without_redelivery(autoju
 async def test_f63_a_store_that_cannot_open_never_becomes_ready(autojump_clock, error):
     life = Life()
     life.database.fail["open"] = [error]
-    run = partial(store.run, life.inbox, life.database, wall=VirtualWall(), log=life.log, events=life.events)
+    common = {"wall": VirtualWall(), "log": life.log, "events": life.events}
     with pytest.raises(type(error)):
-        await run(task_status=trio.TASK_STATUS_IGNORED)
+        await store.run(life.inbox, life.database, **common, task_status=trio.TASK_STATUS_IGNORED)
 
 
 async def test_stop_commits_publishes_and_closes(autojump_clock, life):
@@ -344,10 +341,8 @@ async def test_a_cancelled_store_publishes_and_closes_too(autojump_clock):
 
 
 async def test_what_fails_while_closing_is_told(autojump_clock, life):
-    life.database.fail["publish"] = [StoreError("disk")]
-    life.database.fail["close"] = [StoreError("disk")]
     await trio.sleep(0.1)
-    life.database.fail["publish"] = [StoreError("disk")]
+    life.database.fail = {"publish": [StoreError("disk")], "close": [StoreError("disk")]}
     life.inbox.post(Stop())
     await trio.sleep(1)
     assert life.log.events()[-2:] == ["publish_failed", "close_failed"]

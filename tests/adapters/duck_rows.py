@@ -1,4 +1,4 @@
-"""Rows to write, one function per kind, with everything that a test does not care about filled in."""
+"""A database to open and rows to write, with everything that a test does not care about filled in."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from actors import rows
 from actors.adapters.duck import DuckDatabase, inline
+from actors.adapters.duck_schema import from_record, select_list
 
 NOON_MS = 1_795_176_000_000  # 2026-11-20 12:00 UTC
 DAY = "2026-11-20"
@@ -26,6 +27,31 @@ class StillWall:
 def database(path: Path, **options) -> DuckDatabase:
     options = {"identity": "paper", "instance": "here", "wall": StillWall(), "run": inline} | options
     return DuckDatabase(path, **options)
+
+
+def stored(made, kind):
+    """All rows of a table of an open database, as structs."""
+    return made._file.read(
+        lambda connection: [
+            from_record(kind, record)
+            for record in connection.execute(f"SELECT {select_list(kind)} FROM {kind.TABLE} ORDER BY ALL").fetchall()
+        ],
+        NOON_MS,
+    )
+
+
+def die(made):
+    """As if the process had died: nothing is closed, applied or checkpointed in order."""
+    made._file.disconnect()
+    made._file = None
+    made._dir.release_lock()
+
+
+async def reopened(made, tmp_path, **options):
+    die(made)
+    again = database(tmp_path, **options)
+    await again.open()
+    return again
 
 
 def user(name="alice", **changes):
