@@ -90,7 +90,6 @@ class Book:
         self._foreign: set[tuple[str, str, str]] = set()  # symbol, order id, status: what was written already
         self.link_symbol: str | None = None
         self.closed_mono: int | None = None
-        self.balance_mono = 0
         self.last_fill: FillRow | None = None
         self._born_ms = world.wall.now_ms()
         self._seq = self._born_ms << 20

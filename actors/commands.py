@@ -105,7 +105,7 @@ class Commands:
     def _configure(self, asked: Asked) -> None:
         trader, question = self._trader, asked.question
         trader.book.configure(question.config, question.revision)
-        trader.free = None
+        trader.purse.forget()
         self._answer(asked)
 
     # -- resuming

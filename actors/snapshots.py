@@ -90,7 +90,7 @@ def _phase(state: oto.LiveState | None, decision: gate.Decision | None) -> Phase
 def _waiting(
     trader: Trader, decision: gate.Decision | None, last: TraderSnapshot | None, now_ms: int
 ) -> Waiting | None:
-    blocked = trader.blocked
+    blocked = trader.guard.blocked
     if blocked is not None and (decision is None or isinstance(decision, gate.Propose)):
         detail = f"an order of {blocked.by} at {blocked.price} would be crossed (pair {blocked.pair_id})"
         return _since(Waiting(wait="self_trade", since_ms=now_ms, detail=detail), last)

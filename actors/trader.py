@@ -11,13 +11,14 @@ sets its alarm and publishes its snapshot.
     quotes ──┤         │                              └─▶ snapshot, events, log
     tasks ───┘         └─▶ after: roll over, pause, decide
 
-The stages: domain/turn.py is the brain of a pair, domain/gate.py of the user; `book.py` keeps what the user has (pairs,
-day, pauses), this file routes. A new incarnation places nothing before it has looked at the account (`reconciled`).
+domain/turn.py is the brain of a pair, domain/gate.py of the user. This file routes; what it routes to, one concern each:
+book.py (pairs, day, pauses, rows), outlook.py (does the exchange answer, is the account known), guard.py (self-trades),
+purse.py (the balance), commands.py (operators), order_stream.py. A new incarnation places nothing before it has heard
+the exchange.
 """
 
 from __future__ import annotations
 
-from decimal import Decimal
 from functools import partial
 
 import trio
@@ -27,24 +28,22 @@ from actors.book import Book
 from actors.commands import Commands
 from actors.domain import day as days
 from actors.domain import gate, oto, unwind
-from actors.domain.orders import Balance, OrderReport
-from actors.domain.pair import Pair, Plan, accounts
-from actors.domain.pricing import sale_price
+from actors.domain.orders import OrderReport
+from actors.domain.pair import Pair, Plan
 from actors.domain.proof import Instant
 from actors.domain.turn import begin, next_due, recover, step
 from actors.errors import MailboxFull
-from actors.messages import Blocked, Drain, Granted, KeyRefused, LoadTrader, Over, OwnOrder, SessionRenewed
+from actors.guard import Guard
+from actors.messages import Drain, KeyRefused, LoadTrader, SessionRenewed
 from actors.order_stream import OrderStream
 from actors.outlook import Outlook
 from actors.ports import Asked, FeedLink, Inbox, Started, Stop
+from actors.purse import Purse
 from actors.records import restored
 from actors.trader_tasks import Tasks
 
 EVENTS_MAX = 4096
 """Messages that may wait inside one incarnation: an order stream that outruns the loop by so much ends it (F13)."""
-
-ASK_AGAIN_MS = 1_000
-"""Below the guard's CLAIM_MS (domain/crossing.py): whoever asks more rarely loses its place in the queue."""
 
 EFFECTS_MAX = 64
 """More effects than this in one turn would be a storm of our own making."""
@@ -85,14 +84,8 @@ class Trader:
         self.link: FeedLink | None = None
         self.started_mono = self.now().mono_ms
         self.outlook = Outlook(self, self.started_mono)
-        self.free: Decimal | None = None
-        self.held: tuple[Balance, ...] = ()
-        self.short_since: int | None = None
-        self.reading_balance = False
-        self.permitting = False
-        self.blocked: Blocked | None = None
-        self._blocked_mono = 0
-        self._asked_version = 0
+        self.purse = Purse(self)
+        self.guard = Guard(self)
         self._feed_down: int | None = None  # since when (mono_ms) the feed shows no connection
         self.resolving: set[str] = set()
         self.draining = False
@@ -200,15 +193,16 @@ class Trader:
                     else:
                         self.commands.acked(what)
             case desk.Permitted(plan=plan, answer=answer):
-                if not self._blocked(answer):
+                if self.guard.granted(answer):
                     self._begin(plan)
             case desk.SalePermitted(pair_id=pair_id, event=priced, answer=answer):
-                if not self._blocked(answer) and pair_id in self.book.live:
+                if self.guard.granted(answer) and pair_id in self.book.live:
                     self.turn(pair_id, priced)
             case desk.Surveyed():
                 self.outlook.surveyed(message)
             case desk.BalanceRead():
-                self._balance_read(message)
+                self.outlook.failures = 0
+                self.purse.was_read(message)
             case desk.Resolved(asked=asked_name, market=market):
                 self.resolving.discard(asked_name)
                 self.book.resolved(asked_name, market, self.now().mono_ms)
@@ -227,10 +221,10 @@ class Trader:
                 self.outlook.want_look()
             case desk.ReadFailed(what=what):
                 if what == "balance":
-                    self.reading_balance = False
+                    self.purse.failed()
                 self.outlook.read_failed(message)
             case desk.PermitFailed(text=text):
-                self.permitting = False
+                self.guard.failed()
                 self.outlook.retry_later()
                 self.log.warning("permit_failed", why=text)
             case desk.ResolveFailed(asked=name, text=text, final=final):
@@ -255,27 +249,6 @@ class Trader:
                 self.outlook.want_look()
             case _:
                 raise AssertionError(news)
-
-    def _blocked(self, answer: Granted | Blocked) -> bool:
-        """Takes the self-trade guard's answer. A blocked trader asks again with the next quote: the feed publishes one
-        whenever an order that stood in somebody's way is over."""
-        self.permitting = False
-        self.blocked = answer if isinstance(answer, Blocked) else None
-        self._blocked_mono = self.now().mono_ms
-        return self.blocked is not None
-
-    def _may_ask(self) -> bool:
-        """The guard is asked once per quote, and at the latest after a second (it forgets who asks more rarely)."""
-        assert self.link is not None, "asked without a feed"
-        news = self.link.quotes.version > self._asked_version
-        late = self.now().mono_ms - self._blocked_mono >= ASK_AGAIN_MS
-        return not self.permitting and (self.blocked is None or news or late)
-
-    def _ask(self, task: object, *args: object) -> None:
-        assert self.link is not None, "asked without a feed"
-        self.permitting = True
-        self._asked_version = self.link.quotes.version
-        self.spawn(task, self.link.address, *args)
 
     def _heard(self, report: OrderReport) -> None:
         pair_id = self.book.owner_of(report.symbol, report.order_id)
@@ -302,7 +275,7 @@ class Trader:
             or not isinstance(decision, gate.Propose)
             or decision.plan.pair_id != plan.pair_id
         ):
-            self._over(plan.pair_id)
+            self.guard.over(plan.pair_id)
             return
         self.book.number_taken(plan.day, plan.number)
         rules = self.book.rules(self.settings)
@@ -319,8 +292,8 @@ class Trader:
         )
         self.book.moved(before, after, event, durable)
         if isinstance(after, oto.Closed) and not isinstance(before, oto.Closed):
-            self.free, self.short_since = None, None
-            self._over(pair.plan.pair_id)
+            self.purse.forget()
+            self.guard.over(pair.plan.pair_id)
         for effect in effects:
             self._perform(pair, effect)
 
@@ -348,17 +321,6 @@ class Trader:
     def spawn(self, task: object, *args: object) -> None:
         self.nursery.start_soon(task, *args, name=getattr(task, "__name__", "task"))  # type: ignore[arg-type]
 
-    def _over(self, pair_id: str) -> None:
-        if self.link is not None:
-            self.link.address.post(Over(self.world.user, pair_id))
-
-    def _balance_read(self, read: desk.BalanceRead) -> None:
-        self.reading_balance, self.outlook.failures = False, 0
-        self.held = read.balances
-        free = [b.free for b in read.balances if b.wallet == "funding" and b.asset == self.book.quote_asset]
-        self.free = sum(free, Decimal(0))
-        self.book.balance_mono = read.asked_mono
-
     # -- after each message
 
     def after(self) -> None:
@@ -376,7 +338,7 @@ class Trader:
             due = next_due(state)
             if due is not None and due <= now.mono_ms:
                 self.turn(pair_id, oto.Tick())
-        self._price_sales()
+        self.guard.price_sales()
         decision = self._decide()
         self.outlook.look_if_wanted()
         self._set_alarm(decision)
@@ -393,16 +355,13 @@ class Trader:
                 self.book.pause(reason, detail)
             case gate.Reconcile() if not self.outlook.looking:
                 self.outlook.want_look()
-            case gate.ReadBalance() if not self.reading_balance and self.outlook.retry_over():
-                self._read_balance()
+            case gate.ReadBalance():
+                self.purse.read()
             case gate.Wait(wait="credit_lag"):
-                if self.short_since is None:
-                    self.short_since = self.now().mono_ms
-                if not self.reading_balance and self.now().mono_ms - self.book.balance_mono >= 1000:
-                    self._read_balance()
+                self.purse.read_again()
             case gate.Propose(plan=plan) if self.link is not None and self.outlook.retry_over():
-                if self._may_ask() and self.world.may_begin():
-                    self._ask(self.tasks.permit, plan)
+                if self.world.may_begin():
+                    self.guard.ask_for(plan)
             case gate.Rest(done=True):
                 self.book.done(self.now().wall_ms)
             case _:
@@ -412,10 +371,6 @@ class Trader:
     def busy(self) -> bool:
         """A pair lives, or may live: nothing new is opened."""
         return bool(self.book.live) or not self.book.recovered
-
-    def _read_balance(self) -> None:
-        self.reading_balance = True
-        self.spawn(self.tasks.balance)
 
     def _resolve(self) -> None:
         """Looks up the markets that are needed and not known; joins the feed of the user's token."""
@@ -442,24 +397,6 @@ class Trader:
             for effect in effects:
                 self._perform(pair, effect)
 
-    def _price_sales(self) -> None:
-        """An unwinding pair that waits for a price gets it, if the price is fresh and the guard permits the sale."""
-        quote = self.link.quotes.value if self.link is not None else None
-        if quote is None or not quote.connected or not self._may_ask():
-            return
-        now = self.now()
-        if now.wall_ms - max(quote.trade_ms, quote.confirmed_ms) > self.settings.price_age_s_max * 1000:
-            return
-        for pair_id, state in self.book.live.items():
-            if unwind.wants_price(state, now.mono_ms) and quote.symbol == oto.pair_of(state).plan.symbol:
-                assert isinstance(state, oto.Unwinding), state
-                pair = state.live.pair
-                config, filters = pair.rules.config, pair.rules.instrument.filters
-                price, _ = sale_price(quote.price, state.rung, config, accounts(pair).average_buy, filters)
-                order = OwnOrder("SELL", price)
-                self._ask(self.tasks.permit_sale, pair_id, order, oto.Priced(quote.price))
-                return
-
     def facts(self) -> gate.Facts:
         now = self.now()
         quote = self.link.quotes.value if self.link is not None else None
@@ -483,9 +420,9 @@ class Trader:
             stream_mono=self.outlook.stream_mono,
             ever_streamed=self.outlook.ever_streamed,
             closed_mono=self.book.closed_mono,
-            free=self.free,
-            held=self.held,
-            short_since_mono=self.short_since,
+            free=self.purse.free,
+            held=self.purse.held,
+            short_since_mono=self.purse.short_since,
             throttled_until_mono=self.outlook.throttled_until,
             price_age_max_ms=int(self.settings.price_age_s_max * 1000),
             credit_lag_ms=int(self.settings.credit_lag_s * 1000),
@@ -501,7 +438,7 @@ class Trader:
                 dues.append(max(state.due, now.mono_ms + 1000))  # quotes come by themselves; confirmations age
         if isinstance(decision, gate.Wait) and decision.until_mono is not None:
             dues.append(decision.until_mono)
-        if isinstance(decision, gate.Propose) or self.blocked is not None:
+        if isinstance(decision, gate.Propose) or self.guard.blocked is not None:
             dues.append(now.mono_ms + 1000)
         if self.outlook.retry_due is not None:
             dues.append(self.outlook.retry_due)
