@@ -273,6 +273,8 @@ class Desk:
         free_base = account.free("alpha", instrument.base_asset)
         grown = pending.quantity if pending.side == "SELL" else ZERO  # what it has of the account's tokens already
         quantity = oto.released_quantity(working, pending, instrument, self._rules, free_base + grown)
+        state.before(pending)
+        pending.releases_ms = None
         if pending.released and quantity <= pending.quantity:
             self._grown_up(pending, now_ms)
             return
@@ -281,8 +283,6 @@ class Desk:
         needed = more if pending.side == "SELL" else cut(product(pending.price, more), instrument.quote_precision)
         asset = instrument.base_asset if pending.side == "SELL" else instrument.quote_asset
         filters = instrument.filters
-        state.before(pending)
-        pending.releases_ms = None
         refused = self._faults.strike("refuse_release", account=pending.account, symbol=pending.symbol)
         if (
             refused
@@ -292,6 +292,7 @@ class Desk:
             if not pending.released:
                 pending.quantity = quantity
                 self._end(pending, self._rules.release_refused, now_ms)
+            self._grown_up(pending, now_ms)
             return
         pending.quantity = quantity
         if not pending.released:
@@ -304,12 +305,16 @@ class Desk:
 
     def _may_grow(self, order: Order) -> bool:
         """A leg released on a partial fill is not FILLED while its working leg may still bring more."""
-        partner = self._partner(order)
-        return order.position == "OTO_PENDING" and partner is not None and not partner.over
+        if order.position != "OTO_PENDING":
+            return False
+        working = self._partner(order)
+        assert working is not None, order
+        return not working.over or order.releases_ms is not None
 
     def _grown_up(self, order: Order, now_ms: int) -> None:
-        """The working leg is over: a pending one that had sold all it got is now FILLED."""
-        if order.position == "OTO_PENDING" and order.released and not order.over and not order.remaining:
+        """A pending leg that had sold all it got is FILLED once its working leg is over."""
+        sold_out = order.position == "OTO_PENDING" and order.released and not order.remaining
+        if sold_out and not order.over and not self._may_grow(order):
             self._state.before(order)
             order.status, order.updated_ms = "FILLED", now_ms
             self._state.changed(order)

@@ -304,14 +304,25 @@ class TestReleaseOnEachPartialFill:
         assert kit.order(pending).remaining == D("0.9999") - kit.order(pending).cumulative
 
     def test_done_when_a_last_fill_brings_nothing_more(self):
-        kit = Kit(release_on="partial")
-        kit.quote("SELL", "48", "1")
-        _working, pending = kit.oto("48", "1.0001", "48.5")
+        for size, last in (("1.0001", "FILLED"), ("1.0002", "PARTIALLY_FILLED")):
+            kit = Kit(release_on="partial")
+            kit.quote("SELL", "48", "1")
+            _working, pending = kit.oto("48", size, "48.5")
+            kit.pass_ms(5_000)
+            kit.exchange.take(KOGE, "BUY", D(5), D(50), kit.now)
+            assert kit.status(pending) == "PARTIALLY_FILLED"
+            kit.quote("SELL", "48", "0.0001")
+            assert (kit.status(pending), kit.order(pending).quantity) == (last, D("0.9999"))
+
+    def test_growth_that_is_refused_leaves_what_there_is(self):
+        kit = Kit(Fault(kind="refuse_release", skip=1, times=1), release_on="partial")
+        kit.quote("SELL", "48", "0.4")
+        _working, pending = kit.oto("48", "1", "48.5")
         kit.pass_ms(5_000)
         kit.exchange.take(KOGE, "BUY", D(5), D(50), kit.now)
-        assert kit.status(pending) == "PARTIALLY_FILLED"
-        kit.quote("SELL", "48", "0.0001")
-        assert (kit.status(pending), kit.order(pending).quantity) == ("FILLED", D("0.9999"))
+        kit.quote("SELL", "48", "0.6")
+        assert (kit.status(pending), kit.order(pending).quantity) == ("FILLED", D("0.3999"))
+        assert kit.tokens() == (D("0.6"), D(0))
 
 
 class TestCancels:
