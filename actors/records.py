@@ -15,7 +15,8 @@ from msgspec.structs import replace
 
 from actors.domain import oto
 from actors.domain.absorb import leftover_sellable
-from actors.domain.legs import ZERO, Fill, Leg
+from actors.domain.legs import Fill, Leg
+from actors.domain.money import ZERO
 from actors.domain.orders import Execution, LegName, OrderReport, OrderView
 from actors.domain.pair import Pair, Plan, Rules, Sale, SaleState, accounts, new_pair, wear
 from actors.domain.trading import PairOutcome

@@ -12,14 +12,14 @@ from decimal import Decimal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from actors.domain.legs import ZERO
+from actors.domain.money import ZERO
 from actors.domain.trading import TradingConfig
 
 DAY_MS = 86_400_000
 
 
 class Day(Struct, frozen=True, kw_only=True):
-    """date: "2026-11-20". volume, counted, wear, closed_volume in USDT. pairs: closed ones. last_number: highest number given out."""
+    """date: "2026-11-20". Amounts in USDT. pairs: closed ones. last_number: highest number given out."""
 
     date: str
     volume: Decimal = ZERO

@@ -8,20 +8,30 @@ value; what overlaps otherwise is a contradiction and reported, never repaired i
 
 `told` is the largest cumulative quantity that any source has named. A leg is complete when it is terminal and its
 booked fills add up to `told`: a terminal word alone ends nothing, because frames and reads may still lag (design § 3).
+A list of REST that adds up to `told` is the whole truth: it replaces invented fills and says where each fill lies. A
+shorter one is a prefix that still lags; it only adds what fits between the fills that are booked.
 Everything here is monotone: cumulative quantities grow, terminal words stay.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from actors.domain.money import EXACT, ZERO, nearest, ratio, total
 from actors.domain.orders import TERMINAL, Execution, LegName, OrderReport, OrderView, Side
 
-ZERO = Decimal(0)
+PRICE_PLACES = 18
+"""What the database keeps of a quotient: DECIMAL(38,18)."""
+
+WORDS = TERMINAL | {"", "NEW", "PENDING", "PENDING_NEW", "PARTIALLY_FILLED", "PENDING_CANCEL"}
+"""Status words with a known meaning (wire § 8.1). Any other counts as not final, and a human should know."""
+
+COMMISSION_PLACES = 8
+"""Commissions have at most so many decimals (wire § 12.3)."""
 
 
 class Fill(Struct, frozen=True, kw_only=True):
@@ -32,7 +42,7 @@ class Fill(Struct, frozen=True, kw_only=True):
 
     @property
     def start(self) -> Decimal:
-        return self.upto - self.execution.quantity
+        return EXACT.subtract(self.upto, self.execution.quantity)
 
 
 class Leg(Struct, frozen=True, kw_only=True):
@@ -54,11 +64,11 @@ class Leg(Struct, frozen=True, kw_only=True):
 
     @property
     def booked(self) -> Decimal:
-        return sum((fill.execution.quantity for fill in self.fills), ZERO)
+        return total(*(fill.execution.quantity for fill in self.fills))
 
     @property
     def booked_quote(self) -> Decimal:
-        return sum((fill.execution.quote for fill in self.fills), ZERO)
+        return total(*(fill.execution.quote for fill in self.fills))
 
     @property
     def terminal(self) -> bool:
@@ -78,7 +88,7 @@ class Leg(Struct, frozen=True, kw_only=True):
         """Over, and every fill of it is booked."""
         if not self.terminal or self.booked != self.told:
             return False
-        return self.status != "FILLED" or self.told == self.quantity
+        return self.status != "FILLED" or self.told >= self.quantity  # above: a contradiction, told as such
 
     @property
     def filled(self) -> bool:
@@ -107,6 +117,9 @@ class Absorbed(Struct, frozen=True):
 
 def with_report(leg: Leg, report: OrderReport) -> Absorbed:
     """The leg after one execution report of its order. Repeated, reordered and late reports are harmless."""
+    wrong = _mismatches(leg, report, report.cumulative, report.cumulative_quote)
+    if report.side != leg.side:
+        return Absorbed(leg, contradictions=wrong)
     leg = _with_words(
         leg,
         status=report.status,
@@ -119,12 +132,16 @@ def with_report(leg: Leg, report: OrderReport) -> Absorbed:
     )
     leg = replace(leg, order_id=leg.order_id or report.order_id, streamed=max(leg.streamed, report.cumulative))
     if report.execution is None:
-        return _checked(Absorbed(leg))
-    return _checked(_with_fill(leg, report.execution, report.cumulative))
+        return _checked(Absorbed(leg, contradictions=wrong))
+    booked = _with_fill(leg, report.execution, report.cumulative)
+    return _checked(replace(booked, contradictions=(*wrong, *booked.contradictions)))
 
 
 def with_view(leg: Leg, view: OrderView) -> Absorbed:
     """The leg after a row of open orders or history. Rows tell totals only: fills are read separately."""
+    wrong = _mismatches(leg, view, view.executed, view.executed_quote)
+    if view.side != leg.side:
+        return Absorbed(leg, contradictions=wrong)
     leg = _with_words(
         leg,
         status=view.status,
@@ -135,7 +152,7 @@ def with_view(leg: Leg, view: OrderView) -> Absorbed:
         created_ms=view.created_ms,
         updated_ms=view.updated_ms,
     )
-    return _checked(Absorbed(replace(leg, order_id=leg.order_id or view.order_id)))
+    return _checked(Absorbed(replace(leg, order_id=leg.order_id or view.order_id), contradictions=wrong))
 
 
 def with_executions(leg: Leg, executions: Iterable[Execution]) -> Absorbed:
@@ -144,38 +161,37 @@ def with_executions(leg: Leg, executions: Iterable[Execution]) -> Absorbed:
     A fill of the read is one we have if the id is known, or if a fill of equal value stands at the same place of the
     cumulative axis, or (where our places are not theirs) if an unmatched one of equal value exists.
     """
-    rows = tuple(executions)
-    total = sum((row.quantity for row in rows), ZERO)
-    quote = sum((row.quote for row in rows), ZERO)
-    if total > leg.told:
-        leg = replace(leg, told=total, told_quote=quote)
-    real = [fill for fill in leg.fills if fill.execution.source != "synthetic"]
-    invented = tuple(fill for fill in leg.fills if fill.execution.source == "synthetic")
-    unmatched = list(real)
-    fresh: list[Fill] = []
+    rows: list[Fill] = []
     wrong: list[Contradiction] = []
-    upto = ZERO
-    for row in rows:
-        upto += row.quantity
+    upto = quote = ZERO
+    for row in executions:
         if row.quantity <= 0 or row.price <= 0:
             wrong.append(Contradiction(f"fill {row.fill_id} of order {leg.order_id} has no price or quantity"))
             continue
-        known = _match(unmatched, row, upto)
-        if known is None:
-            fresh.append(Fill(execution=row, upto=upto))
-        else:
-            unmatched.remove(known)
-            if known.execution.fill_id == row.fill_id and not _equal_value(known.execution, row):
-                wrong.append(Contradiction(f"fill {row.fill_id} of order {leg.order_id} was told with two contents"))
-    if unmatched and total >= leg.told:
+        upto, quote = total(upto, row.quantity), total(quote, row.quote)
+        rows.append(Fill(execution=row, upto=upto))
+    if upto > leg.told:
+        leg = replace(leg, told=upto, told_quote=quote)
+    real = [fill for fill in leg.fills if fill.execution.source != "synthetic"]
+    invented = tuple(fill for fill in leg.fills if fill.execution.source == "synthetic")
+    known, unmatched = _matched(rows, real)
+    for index, fill in known.items():
+        if not _equal(fill, rows[index]):
+            what = f"fill {fill.execution.fill_id} of order {leg.order_id} was told with two contents"
+            wrong.append(Contradiction(what))
+    new = [row for index, row in enumerate(rows) if index not in known]
+    if upto < leg.told:
+        taken = (*real, *invented)
+        fresh = tuple(row for row in new if not any(_overlap(row, fill) for fill in taken))
+        leg = replace(leg, fills=_by_place((*taken, *fresh)))
+        return _checked(Absorbed(leg, fresh, (), tuple(wrong)))
+    if unmatched:  # never both: which of the two lists is true is for a human to say
         ids = ", ".join(fill.execution.fill_id for fill in unmatched)
         wrong.append(Contradiction(f"fills {ids} of order {leg.order_id} are not in the exchange's complete list"))
-        fresh = []  # never both: which of the two lists is true is for a human to say
-    retracted: tuple[Fill, ...] = ()
-    if invented and (total >= leg.told or fresh):
-        retracted, invented = invented, ()
-    fills = tuple(sorted((*real, *invented, *fresh), key=lambda fill: fill.upto))
-    return _checked(Absorbed(replace(leg, fills=fills), tuple(fresh), retracted, tuple(wrong)))
+        return _checked(Absorbed(leg, contradictions=tuple(wrong)))
+    seated = [replace(known[index], upto=row.upto) if index in known else row for index, row in enumerate(rows)]
+    leg = replace(leg, fills=_by_place(seated))
+    return _checked(Absorbed(leg, tuple(new), invented, tuple(wrong)))
 
 
 def synthesised(leg: Leg, time_ms: int, commission_rate: Decimal, commission_asset: str) -> Absorbed:
@@ -184,24 +200,42 @@ def synthesised(leg: Leg, time_ms: int, commission_rate: Decimal, commission_ass
     Its id is a function of (order, from, to), so that a second life invents the same; real fills replace it later.
     Needs told_quote; without it nothing is booked.
     """
-    start, missing = leg.booked, leg.told - leg.booked
+    start = leg.booked
+    missing = EXACT.subtract(leg.told, start)
     if missing <= 0 or leg.told_quote is None:
         return Absorbed(leg)
-    quote = leg.told_quote - leg.booked_quote
+    quote = EXACT.subtract(leg.told_quote, leg.booked_quote)
+    if quote <= 0:
+        what = f"order {leg.order_id}: {leg.told} for {leg.told_quote}, but {start} for {leg.booked_quote} are booked"
+        return Absorbed(leg, contradictions=(Contradiction(what),))
     paid = missing if leg.side == "BUY" else quote
     execution = Execution(
         fill_id=f"synthetic-{leg.order_id}-{start.normalize():f}-{leg.told.normalize():f}",
         trade_id="0",
-        price=(quote / missing).quantize(Decimal("1e-18")),
+        price=ratio(quote, missing, PRICE_PLACES),
         quantity=missing,
         quote=quote,
-        commission=(paid * commission_rate).quantize(Decimal("1e-8")),
+        commission=nearest(EXACT.multiply(paid, commission_rate), COMMISSION_PLACES),
         commission_asset=commission_asset,
         time_ms=time_ms,
         source="synthetic",
     )
     fill = Fill(execution=execution, upto=leg.told)
-    return Absorbed(replace(leg, fills=(*leg.fills, fill)), (fill,))
+    return Absorbed(replace(leg, fills=_by_place((*leg.fills, fill))), (fill,))
+
+
+def _mismatches(
+    leg: Leg, news: OrderReport | OrderView, told: Decimal, quote: Decimal | None
+) -> tuple[Contradiction, ...]:
+    """Where news of our order speaks of something that we did not ask for, or against what was told before."""
+    found = []
+    if news.side != leg.side or news.price != leg.price:
+        found.append(f"is {news.side} at {news.price}, asked for {leg.side} at {leg.price}")
+    elif leg.name != "pending" and news.quantity != leg.quantity:
+        found.append(f"is for {news.quantity}, asked for {leg.quantity}")
+    if told > 0 and told == leg.told and None not in (quote, leg.told_quote) and quote != leg.told_quote:
+        found.append(f"traded {told} for {leg.told_quote}, and now for {quote}")
+    return tuple(Contradiction(f"order {news.order_id} {what}") for what in found)
 
 
 def _with_words(
@@ -252,23 +286,56 @@ def _with_fill(leg: Leg, execution: Execution, upto: Decimal) -> Absorbed:
                 return Absorbed(leg)
             what = f"fill {execution.fill_id} of order {leg.order_id} was told with two contents"
             return Absorbed(leg, contradictions=(Contradiction(what),))
-        if fill.start < upto and new.start < fill.upto:
-            if fill.execution.source == "synthetic":
-                return Absorbed(leg)  # the read of all fills replaces the invented one by this and its neighbours
+    for fill in leg.fills:
+        if fill.execution.source == "synthetic" and upto <= fill.upto:
+            return Absorbed(leg)  # in its total already; the read of all fills brings it in the invented one's place
+        if _overlap(fill, new):
             if fill.upto == upto and _equal_value(fill.execution, execution):
                 return Absorbed(leg)  # the same fill under the other source's id
             what = f"fills {fill.execution.fill_id} and {execution.fill_id} of order {leg.order_id} overlap"
             return Absorbed(leg, contradictions=(Contradiction(what),))
-    fills = tuple(sorted((*leg.fills, new), key=lambda fill: fill.upto))
-    return Absorbed(replace(leg, fills=fills), (new,))
+    return Absorbed(replace(leg, fills=_by_place((*leg.fills, new))), (new,))
 
 
-def _match(unmatched: list[Fill], row: Execution, upto: Decimal) -> Fill | None:
-    by_id = [fill for fill in unmatched if fill.execution.fill_id == row.fill_id]
-    if by_id:
-        return by_id[0]
-    equal = [fill for fill in unmatched if _equal_value(fill.execution, row)]
-    return next((fill for fill in equal if fill.upto == upto), equal[0] if equal else None)
+def _matched(rows: list[Fill], booked: list[Fill]) -> tuple[dict[int, Fill], list[Fill]]:
+    """(row's index → the booked fill that it is, booked fills that no row is): the surest likeness first.
+
+    Equal trade ids prove nothing (wire § 8.2), but between fills of equal value they tell which is more like which.
+    """
+    likenesses: tuple[Callable[[Fill, Fill], bool], ...] = (
+        lambda row, fill: row.execution.fill_id == fill.execution.fill_id,
+        lambda row, fill: _equal(row, fill) and row.upto == fill.upto and _one_trade(row, fill),
+        lambda row, fill: _equal(row, fill) and _one_trade(row, fill),
+        lambda row, fill: _equal(row, fill) and row.upto == fill.upto,
+        _equal,
+    )
+    known: dict[int, Fill] = {}
+    unmatched = list(booked)
+    for alike in likenesses:
+        for index, row in enumerate(rows):
+            if index in known:
+                continue
+            found = next((fill for fill in unmatched if alike(row, fill)), None)
+            if found is not None:
+                known[index] = found
+                unmatched.remove(found)
+    return known, unmatched
+
+
+def _equal(one: Fill, other: Fill) -> bool:
+    return _equal_value(one.execution, other.execution)
+
+
+def _one_trade(one: Fill, other: Fill) -> bool:
+    return (one.execution.trade_id, one.execution.time_ms) == (other.execution.trade_id, other.execution.time_ms)
+
+
+def _overlap(one: Fill, other: Fill) -> bool:
+    return one.start < other.upto and other.start < one.upto
+
+
+def _by_place(fills: Iterable[Fill]) -> tuple[Fill, ...]:
+    return tuple(sorted(fills, key=lambda fill: fill.upto))
 
 
 def _equal_value(one: Execution, other: Execution) -> bool:

@@ -9,18 +9,21 @@ Parts (contract § 5) add up to the last digit: slippage is what the others leav
 from __future__ import annotations
 
 from collections.abc import Iterator
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import Decimal, localcontext
 from typing import Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from actors.domain.instrument import Instrument
-from actors.domain.legs import ZERO, Fill, Leg
+from actors.domain.legs import Fill, Leg
+from actors.domain.money import EXACT, ZERO, nearest, ratio, total
 from actors.domain.trading import TradingConfig
 
-ATOM = Decimal("1e-18")
+ATOM_PLACES = 18
 """What the database keeps: DECIMAL(38,18). Quotients are rounded to it once, here."""
+
+BPS_PLACES = 6
 
 SaleState = Literal["intent", "air", "unresolved", "open", "cancelling", "over", "absent", "refused"]
 
@@ -128,11 +131,11 @@ class Accounts(Struct, frozen=True, kw_only=True):
     @property
     def leftover(self) -> Decimal:
         """Base that the pair bought and neither paid as commission nor sold: never the user's other holdings."""
-        return self.bought - self.base_commission - self.sold
+        return EXACT.subtract(EXACT.subtract(self.bought, self.base_commission), self.sold)
 
     @property
     def average_buy(self) -> Decimal:
-        return (self.buy_quote / self.bought).quantize(ATOM, ROUND_HALF_EVEN) if self.bought else ZERO
+        return ratio(self.buy_quote, self.bought, ATOM_PLACES) if self.bought else ZERO
 
 
 class Wear(Struct, frozen=True, kw_only=True):
@@ -149,56 +152,60 @@ class Wear(Struct, frozen=True, kw_only=True):
 
 
 def accounts(pair: Pair) -> Accounts:
-    sums = {"BUY": [ZERO, ZERO], "SELL": [ZERO, ZERO]}
+    bought, buy_quote, sold, sell_quote = ZERO, ZERO, ZERO, ZERO
     fees: dict[str, Decimal] = {}
     for leg in pair.legs():
+        if leg.side == "BUY":
+            bought, buy_quote = total(bought, leg.booked), total(buy_quote, leg.booked_quote)
+        else:
+            sold, sell_quote = total(sold, leg.booked), total(sell_quote, leg.booked_quote)
         for fill in leg.fills:
-            execution = fill.execution
-            sums[leg.side][0] += execution.quantity
-            sums[leg.side][1] += execution.quote
-            fees[execution.commission_asset] = fees.get(execution.commission_asset, ZERO) + execution.commission
+            asset = fill.execution.commission_asset
+            fees[asset] = total(fees.get(asset, ZERO), fill.execution.commission)
     instrument = pair.rules.instrument
     base, quote = instrument.base_asset, instrument.quote_asset
     return Accounts(
-        bought=sums["BUY"][0],
-        buy_quote=sums["BUY"][1],
+        bought=bought,
+        buy_quote=buy_quote,
         base_commission=fees.pop(base, ZERO),
-        sold=sums["SELL"][0],
-        sell_quote=sums["SELL"][1],
+        sold=sold,
+        sell_quote=sell_quote,
         quote_commission=fees.pop(quote, ZERO),
-        other_fees=tuple(sorted(fees.items())),
+        other_fees=tuple(sorted((asset, fee) for asset, fee in fees.items() if fee)),
     )
 
 
 def wear(pair: Pair, sellable: Decimal = ZERO) -> Wear:
-    """The cost of the pair as booked so far. sellable: leftover that an order could still sell, not yet lost."""
+    """The cost of the pair as booked so far. sellable: leftover that an order could still sell, not yet lost.
+
+    Everything but the average and its products is exact; each part is rounded once, and slippage takes up the rest.
+    """
     sums = accounts(pair)
     average = sums.average_buy
-    dust = sums.leftover - sellable
-    total = _atom(sums.buy_quote - sellable * average - (sums.sell_quote - sums.quote_commission))
-    fee = _atom(sums.base_commission * average + sums.quote_commission)
-    lost = _atom(dust * average)
-    unwound = _atom(sum((_unwind_loss(pair, fill) for sale in pair.sales for fill in sale.leg.fills), ZERO))
-    gap = ZERO
-    if pair.plan.ask is not None and pair.plan.bid is not None:
-        gap = pair.plan.ask - pair.plan.bid
-    spread = _atom(sums.sold * gap)
-    bps = (total * 10_000 / sums.buy_quote).quantize(Decimal("1e-6")) if sums.buy_quote else ZERO
-    return Wear(
-        total=total,
-        bps=bps,
-        fee=fee,
-        spread=spread,
-        slippage=total - fee - lost - unwound - spread,
-        unwind=unwound,
-        dust=lost,
-        dust_quantity=dust,
-    )
+    plan = pair.plan
+    gap = ZERO if plan.ask is None or plan.bid is None else plan.ask - plan.bid
+    with localcontext(EXACT):
+        dust = sums.leftover - sellable
+        cost = _atom(sums.buy_quote - sellable * average - (sums.sell_quote - sums.quote_commission))
+        fee = _atom(sums.base_commission * average + sums.quote_commission)
+        lost = _atom(dust * average)
+        unwound = _atom(total(*(_unwind_loss(pair, fill) for sale in pair.sales for fill in sale.leg.fills)))
+        spread = _atom(sums.sold * gap)
+        return Wear(
+            total=cost,
+            bps=ratio(cost * 10_000, sums.buy_quote, BPS_PLACES) if sums.buy_quote else ZERO,
+            fee=fee,
+            spread=spread,
+            slippage=cost - fee - lost - unwound - spread,
+            unwind=unwound,
+            dust=lost,
+            dust_quantity=dust,
+        )
 
 
 def _unwind_loss(pair: Pair, fill: Fill) -> Decimal:
-    return fill.execution.quantity * (pair.plan.sell_price - fill.execution.price)
+    return EXACT.multiply(fill.execution.quantity, EXACT.subtract(pair.plan.sell_price, fill.execution.price))
 
 
 def _atom(amount: Decimal) -> Decimal:
-    return amount.quantize(ATOM, ROUND_HALF_EVEN)
+    return nearest(amount, ATOM_PLACES)
