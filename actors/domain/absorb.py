@@ -121,7 +121,7 @@ class Turn:
                 self._reported(report)
             case oto.Looked(look=look):
                 for view in look.orders:
-                    self._viewed(view)
+                    self.see(view)
                 self._compare_sources(baseline=look.baseline)
             case oto.ExecutionsRead(order_id=order_id, executions=executions):
                 self._read_ended(order_id)
@@ -132,6 +132,12 @@ class Turn:
                 self._read_ended(order_id)
             case _:
                 pass
+
+    def see(self, view: OrderView) -> None:
+        """A row of open orders or history, if it is of one of our orders."""
+        leg = self._leg_for(view)
+        if leg is not None:
+            self._book(legs.with_view(replace(leg, order_id=view.order_id), view))
 
     def adopt(self, working_id: str, pending_id: str | None) -> None:
         """These orders are the pair's; what was reported of them so far is taken in."""
@@ -145,6 +151,10 @@ class Turn:
         early, self.live = self.live.early, replace(self.live, early=())
         for report in early:
             self._reported(report)
+
+    def knows(self, news: OrderReport | OrderView) -> bool:
+        """Whether it is of one of our orders."""
+        return self._leg_for(news) is not None
 
     def is_open(self, view: OrderView) -> bool:
         """A row that shows one of the pair's own orders still open."""
@@ -223,11 +233,6 @@ class Turn:
             self.wish(oto.Unclaimed(report))
         else:
             self.live = replace(self.live, early=(*self.live.early, report))
-
-    def _viewed(self, view: OrderView) -> None:
-        leg = self._leg_for(view)
-        if leg is not None:
-            self._book(legs.with_view(replace(leg, order_id=view.order_id), view))
 
     def _leg_for(self, news: OrderReport | OrderView) -> Leg | None:
         """The leg that an order is: by its id, which is unique within a symbol only (wire § 8.2), or as our list's."""

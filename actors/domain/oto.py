@@ -5,12 +5,13 @@ Theory of operation. A pair is born by `begin` (a new plan) or `recover` (a pair
 back as events. Nothing here waits, looks at a clock or logs.
 
     begin ─▶ Placing ──accepted──▶ Open ──both legs filled──────────────────────────────▶ Closed
-               │  └─no answer─▶ Unresolved ──adopted──▶ Open            ▲                    ▲
-               │                     └──absence proven──────────────────┼────────────────────┤
-               └─refused────────────────────────────────────────────────┼────────────────────┤
+               │  └─no answer─▶ Unresolved ──adopted──▶ Open                                  ▲
+               │                     └──absence proven───────────────────────────────────────┤
+               └─refused──────────────────────────────────────────────────────────────────────┤
              Open ──deadline, cancel──▶ TimedOut ──durable──▶ Cancelling ──fill won──▶ Open   │
-                                                                 └─both legs over─▶ Unwinding ─┘
-    recover ─▶ Reconciling ──first clean look──▶ any of the above
+                                                                 └─both legs over─▶ Unwinding ─┤
+    recover ─▶ Reconciling ──first clean look──▶ any of the above                              │
+               Closed ──news of an order of it (a ghost)──▶ any of the above ──────────────────┘
 
 Each turn has two halves: first the facts of the event are absorbed into the pair (domain/legs.py; monotone, so that
 order, repetition and source of the news do not matter), then the state is settled against the facts. The only way to
@@ -18,7 +19,10 @@ place is the effect `Place`, which is emitted once, when the intent is durable; 
 it. A request that got no answer leaves its state by a proof (domain/proof.py) and by nothing else.
 
 What *we* send at the wrong moment is a bug and raises IllegalEvent; what the exchange says is never illegal: at worst
-it is an Alarm. A closed pair goes on listening: an order of it that lives after all (a ghost) opens it again.
+it is an Alarm. A closed pair goes on listening: an order of it that lives after all opens it again.
+
+The stages: opening.py from the request to an order that is known, ending.py from a cancel to two legs that are over,
+unwind.py sells what they left, ghosts.py listens after the end; absorb.py takes in facts, turn.py is `step` itself.
 
 Deadlines are mono_ms (trio's clock) inside the states; `next_due` tells the shell when the next Tick is wanted.
 """
@@ -26,7 +30,7 @@ Deadlines are mono_ms (trio's clock) inside the states; `next_due` tells the she
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Literal, assert_never
+from typing import Literal
 
 from msgspec import Struct
 
@@ -45,7 +49,8 @@ TROUBLE_PAUSES: dict[Trouble, PauseReason] = {
 }
 """The pause that a request without an answer deserves besides its proof (design § 4). Others settle by the proof."""
 
-CancelCause = Literal["timeout", "operator", "stop", "external"]
+CancelCause = Literal["timeout", "operator", "stop", "external", "rejected"]
+"""external: somebody else ended a leg; rejected: the exchange did not take the pending leg at its release."""
 
 
 # -- states
@@ -77,7 +82,10 @@ class Placing(Struct, frozen=True, tag=True, kw_only=True):
 
 
 class Unresolved(Struct, frozen=True, tag=True, kw_only=True):
-    """The outcome is unknown; proofs are being gathered. twins: two candidates were seen, a human has to say."""
+    """The outcome is unknown; proofs are being gathered.
+
+    twins: all candidates ever seen, once there were two: none of them is adopted any more, a human has to say.
+    """
 
     live: Live
     absence: Absence
@@ -99,11 +107,17 @@ class TimedOut(Struct, frozen=True, tag=True, kw_only=True):
 
 
 class Cancelling(Struct, frozen=True, tag=True, kw_only=True):
-    """Until both legs are over. target: the leg that was cancelled first; in_air: cancels without an ending yet."""
+    """Until both legs are over.
+
+    target: the leg that a cancel is to end first. began: mono_ms. tries: cancels so far; in_air: those without an
+    ending yet. absence: the proof that a leg that was never released does not live.
+    """
 
     live: Live
     target: Literal["working", "pending"]
+    began: int
     retry_due: int
+    tries: int = 0
     in_air: frozenset[str] = frozenset()
     absence: Absence | None = None
 
@@ -116,8 +130,9 @@ class Unwinding(Struct, frozen=True, tag=True, kw_only=True):
     due: int
     refusals: int = 0
     floor_rested: bool = False  # a sale has rested at the floor for one step
-    cancel_in_air: bool = False
+    in_air: frozenset[str] = frozenset()  # cancels of sales without an ending yet
     absence: Absence | None = None  # while the newest sale is unresolved
+    twins: tuple[str, ...] = ()  # all candidates ever seen for it, once there were two
 
 
 class Reconciling(Struct, frozen=True, tag=True, kw_only=True):
@@ -127,8 +142,11 @@ class Reconciling(Struct, frozen=True, tag=True, kw_only=True):
 
 
 class Closed(Struct, frozen=True, tag=True, kw_only=True):
+    """Over, and still listening. twins: two orders were seen that could both be its ghost."""
+
     pair: Pair
     outcome: PairOutcome
+    twins: tuple[str, ...] = ()
 
 
 State = Placing | Unresolved | Open | TimedOut | Cancelling | Unwinding | Reconciling | Closed
@@ -269,18 +287,10 @@ def pair_of(state: State) -> Pair:
 
 
 def wants_unknown(state: State) -> bool:
-    """Whether a report of an order that nobody knows may be of this pair: a request of it is without an ending."""
-    match state:
-        case Placing() | Unresolved() | Reconciling():
-            return True
-        case Closed(pair=pair):
-            return pair.working.order_id is None
-        case Unwinding(live=live):
-            return any(sale.state in ("air", "unresolved") for sale in live.pair.sales)
-        case Open() | TimedOut() | Cancelling():
-            return state.live.pair.pending.order_id is None
-        case _:
-            assert_never(state)
+    """Whether a report of an order that nobody knows may be of this pair: not every request of it has led to an id."""
+    pair = pair_of(state)
+    nameless = pair.working.order_id is None or pair.pending.order_id is None
+    return nameless or any(sale.leg.order_id is None and sale.state != "intent" for sale in pair.sales)
 
 
 def phase_of(state: LiveState) -> Phase:

@@ -3,7 +3,7 @@
 A look is open orders and history back to before the intent, complete, two equal passes; a failed or short read is no
 look. One look proves nothing: an accepted order may be missing from both lists for seconds (read-after-write lag, F28).
 Absence is proven by `looks` looks without a match that all began after the doubt, the last one at least settle_ms
-later.
+later. One sighting in between starts the counting anew.
 """
 
 from __future__ import annotations
@@ -48,11 +48,22 @@ class Absence(Struct, frozen=True, kw_only=True):
     last_ms: int | None = None
 
 
-def with_clean_look(absence: Absence, look: Look) -> Absence:
-    """Counts a look that showed nothing. One that began before the doubt does not count."""
-    if look.started.mono_ms < absence.doubt_ms:
+def with_clean_look(absence: Absence, look: Look, intent_ms: int) -> Absence:
+    """Counts a look that showed nothing.
+
+    One that began before the doubt, or not after the one counted last, does not count; nor does one that does not reach
+    back to before the intent (wall ms): what it did not show may lie further back.
+    """
+    began = look.started.mono_ms
+    again = absence.last_ms is not None and began <= absence.last_ms
+    if began < absence.doubt_ms or again or look.since_ms > intent_ms - CREATED_BEFORE_MS:
         return absence
-    return replace(absence, clean=absence.clean + 1, last_ms=look.started.mono_ms)
+    return replace(absence, clean=absence.clean + 1, last_ms=began)
+
+
+def with_sighting(absence: Absence) -> Absence:
+    """It was there after all."""
+    return replace(absence, clean=0, last_ms=None)
 
 
 def proven(absence: Absence, *, looks: int, settle_ms: int) -> bool:
@@ -62,7 +73,10 @@ def proven(absence: Absence, *, looks: int, settle_ms: int) -> bool:
 
 
 class Wanted(Struct, frozen=True, kw_only=True):
-    """What a request of ours would look like at the exchange. oto: the working leg of a list, else a plain order."""
+    """What a request of ours would look like at the exchange. oto: the working leg of a list, else a plain order.
+
+    partner_price: limit of the list's other leg.
+    """
 
     symbol: str
     side: Side
@@ -70,6 +84,7 @@ class Wanted(Struct, frozen=True, kw_only=True):
     quantity: Decimal
     intent_ms: int
     oto: bool
+    partner_price: Decimal | None = None
 
 
 def matches_view(wanted: Wanted, view: OrderView) -> bool:
@@ -94,9 +109,25 @@ def matches_report(wanted: Wanted, report: OrderReport) -> bool:
 
 def candidates(wanted: Wanted, reports: Iterable[OrderReport], views: Iterable[OrderView]) -> tuple[str, ...]:
     """Ids of the orders that may be the one we asked for, ascending; more than one must never be guessed between."""
+    rows = tuple(views)
     ids = {report.order_id for report in reports if matches_report(wanted, report)}
-    ids |= {view.order_id for view in views if matches_view(wanted, view)}
-    return tuple(sorted(ids, key=lambda order_id: (len(order_id), order_id)))
+    ids |= {view.order_id for view in rows if matches_view(wanted, view) and _in_company(wanted, view, rows)}
+    return by_age(ids)
+
+
+def by_age(order_ids: Iterable[str]) -> tuple[str, ...]:
+    """Ids grow with time, as numbers: a shorter one is older."""
+    return tuple(sorted(order_ids, key=lambda order_id: (len(order_id), order_id)))
+
+
+def _in_company(wanted: Wanted, view: OrderView, rows: tuple[OrderView, ...]) -> bool:
+    """Whether the row's list is ours. A row without a list is a plain order, unless no row names any list."""
+    if not wanted.oto:
+        return True
+    if view.list_id is None and view.position is None:
+        return not any(row.list_id is not None for row in rows)
+    others = [row for row in rows if (row.symbol, row.list_id) == (view.symbol, view.list_id) and row is not view]
+    return all(row.side != wanted.side and row.price == wanted.partner_price for row in others)
 
 
 def _same(wanted: Wanted, symbol: str, side: Side, price: Decimal, quantity: Decimal) -> bool:

@@ -1,34 +1,21 @@
 """One turn of the pair machine: `begin`, `recover`, `step`, `next_due`. Vocabulary and theory are in oto.py.
 
 A Turn collects the effects of one event while it absorbs facts and settles the state; it lives for one call of `step`.
-The unwinding of what a cancelled pair left is in unwind.py.
+What an event means beyond its facts is decided here or, by the pair's stage, in opening.py, ending.py and unwind.py.
 """
 
 from __future__ import annotations
 
-from typing import Literal, assert_never
+from typing import assert_never
 
 from msgspec.structs import replace
 
-from actors.domain import oto, unwind
-from actors.domain.absorb import Turn, fresh_live, wanted_pair
-from actors.domain.legs import Leg
-from actors.domain.orders import Accepted, NoAnswer, Refused
-from actors.domain.pair import Pair, Plan, Rules, accounts, new_pair
-from actors.domain.pricing import sellable
-from actors.domain.proof import Absence, Instant, candidates, proven, with_clean_look
-from actors.domain.trading import PairOutcome
+from actors.domain import absorb, ending, ghosts, opening, oto, unwind
+from actors.domain.absorb import Turn, fresh_live
+from actors.domain.orders import NoAnswer
+from actors.domain.pair import Pair, Plan, Rules, new_pair
+from actors.domain.proof import Instant
 from actors.errors import IllegalEvent
-
-GIVE_UP_MS = 5_000
-"""A decided cancel waits this long for its row; then it is sent all the same, because cancelling twice harms nobody
-while an order that stays in the book may fill."""
-
-RETRY_MS = 2_000
-"""Between two tries of a cancel whose leg is still open."""
-
-AFTER_CANCEL_MS = 1_000
-"""Nobody captured a cancel's report (wire § 18.4): if the stream is silent, a look tells, this long after the reply."""
 
 LOOK_AGAIN_MS = 3_000
 """After a failed look."""
@@ -47,19 +34,26 @@ def recover(pair: Pair, at: Instant) -> tuple[oto.Reconciling, tuple[oto.Effect,
 
 
 def since_of(pair: Pair) -> int:
-    """Looks page back to here (wall ms): well before the intent, so that a history page cannot end too early."""
-    return pair.plan.intent_ms - 60_000
+    """Looks of this pair page back to here (wall ms)."""
+    return absorb.since_of(pair)
 
 
 def step(state: oto.State, event: oto.Event, at: Instant) -> tuple[oto.State, tuple[oto.Effect, ...]]:
     """The next state and what to do. Raises: IllegalEvent, for what only we could have sent at the wrong moment."""
     if isinstance(state, oto.Closed):
-        return _after_closing(state, event, at)
-    turn = Turn(state, at)
-    turn.absorb(event)
-    _react(turn, event)
+        closed, effects, turn = ghosts.heard(state, event, at)
+        if turn is None:
+            return closed, effects
+        opening.resume(turn)
+        if not isinstance(turn.state, oto.Closed):
+            turn.look()
+    else:
+        turn = Turn(state, at)
+        turn.absorb(event)
+        _react(turn, event)
     turn.read_what_is_missing()
     _settle(turn)
+    turn.read_what_is_missing()
     return turn.state, tuple(turn.effects)
 
 
@@ -68,15 +62,14 @@ def next_due(state: oto.State) -> int | None:
     if isinstance(state, oto.Closed):
         return None
     live = state.live
-    due = [live.read_due] if live.missing_ms is not None and not live.reading else []
+    due = [live.read_due] if not live.reading and any(leg.missing for leg in live.pair.legs()) else []
     if live.unheard_ms is not None:
         due.append(live.unheard_ms + Turn.SILENT_MS)
     if not live.looking and not isinstance(state, oto.Placing):
         due.append(live.look_due)
     match state:
         case oto.Open():
-            if not live.pair.working.missing:  # until its fills are read, the deadline decides nothing
-                due.append(state.deadline)
+            due.append(state.deadline)
         case oto.TimedOut():
             due.append(state.give_up)
         case oto.Cancelling():
@@ -102,7 +95,7 @@ def _react(turn: Turn, event: oto.Event) -> None:
         case oto.Cancel():
             _cancel(turn, event.cause)
         case oto.PlaceEnded():
-            _place_ended(turn, event)
+            opening.place_ended(turn, event.outcome)
         case oto.SaleEnded() | oto.Priced():
             if isinstance(state, oto.Unwinding):
                 unwind.react(turn, state, event)
@@ -132,132 +125,19 @@ def _durable(turn: Turn, what: str) -> None:
             else:
                 turn.close("cancelled")  # nothing was ever sent
         case oto.TimedOut() if what == "cancel":
-            _start_cancelling(turn)
+            ending.start(turn)
         case oto.Unwinding() if what.startswith("sale:"):
-            unwind.durable(turn, state, int(what.removeprefix("sale:")))
+            unwind.durable(turn, int(what.removeprefix("sale:")))
         case _:
-            if what == "intent":
-                raise IllegalEvent("an intent became durable twice", where=turn.where, do="report this bug")
-            # A cancel's or sale's row may be acknowledged after the world has moved on: nothing is left to do.
+            if what != "cancel":
+                raise IllegalEvent(f"{what} became durable twice", where=turn.where, do="report this bug")
+            # A cancel's row may be acknowledged after the world has moved on: nothing is left to do.
 
 
 def _cancel(turn: Turn, cause: oto.CancelCause) -> None:
-    state = turn.state
-    if turn.pair.cancel_cause is not None and turn.pair.cancel_cause != "timeout":
-        return
-    match state:
-        case oto.Open():
-            turn.pair = replace(turn.pair, cancel_cause=cause)
-            _time_out(turn)
-        case oto.Unwinding():
-            pass  # it is being ended already
-        case _:
-            turn.pair = replace(turn.pair, cancel_cause=cause)
-
-
-def _place_ended(turn: Turn, event: oto.PlaceEnded) -> None:
-    state = turn.state
-    outcome = event.outcome
-    if not isinstance(state, oto.Placing) or not state.durable:
-        raise IllegalEvent(f"a placement ended in {type(state).__name__}", where=turn.where, do="report this bug")
-    match outcome:
-        case Accepted(order_ids=(working_id, pending_id)):
-            turn.adopt(working_id, pending_id)
-            _open(turn)
-        case Accepted():
-            turn.wish(oto.Alarm(f"placement reply names {len(outcome.order_ids)} orders instead of 2"))
-            _doubt(turn)
-        case Refused():
-            if candidates(wanted_pair(turn.pair), turn.live.early, ()):
-                turn.wish(oto.Alarm(f"refused with {outcome.code}, but an order like ours was reported"))
-                _doubt(turn)
-            else:
-                turn.refused(outcome)
-                turn.close("refused")
-        case NoAnswer():
-            turn.trouble(outcome.trouble, outcome.text)
-            _doubt(turn)
-        case _:
-            assert_never(outcome)
-
-
-def _doubt(turn: Turn) -> None:
-    turn.state = oto.Unresolved(live=turn.live, absence=Absence(doubt_ms=turn.at.mono_ms))
-    found = candidates(wanted_pair(turn.pair), turn.live.early, ())
-    if len(found) == 1:
-        turn.adopt(found[0], None)
-        _open(turn)
-    else:
-        turn.look()
-
-
-def _open(turn: Turn) -> None:
-    """The working order is known: from now on its fills decide."""
-    turn.pair = replace(turn.pair, placed_ms=turn.pair.placed_ms or turn.at.wall_ms)
-    due = turn.at.mono_ms + turn.pair.rules.poll_ms
-    turn.live = replace(turn.live, look_due=max(turn.live.look_due, due))
-    turn.state = oto.Open(live=turn.live, deadline=turn.at.mono_ms + turn.pair.rules.timeout_ms)
-    turn.claim_early()
-    if turn.pair.pending.order_id is None:
-        turn.look()  # adopted by its working leg alone: the list tells the other
-
-
-def _looked(turn: Turn, event: oto.Looked) -> None:
-    state, look, rules = turn.state, event.look, turn.pair.rules
-    gap = rules.poll_ms
-    match state:
-        case oto.Unresolved():
-            gap = rules.look_gap_ms
-            _look_for_pair(turn, state, event)
-        case oto.Cancelling() if state.absence is not None:
-            gap = rules.look_gap_ms
-            if not any(turn.is_open(view) for view in look.orders):
-                turn.state = replace(state, absence=with_clean_look(state.absence, look))
-        case oto.Unwinding():
-            gap = rules.look_gap_ms if state.absence is not None else gap
-            unwind.looked(turn, state, look)
-        case oto.Reconciling():
-            _resume(turn, event)
-            return
-        case _:
-            pass
-    turn.live = replace(turn.live, looking=False, look_due=turn.at.mono_ms + gap)
-
-
-def _look_for_pair(turn: Turn, state: oto.Unresolved, event: oto.Looked) -> None:
-    found = candidates(wanted_pair(turn.pair), turn.live.early, event.look.orders)
-    if len(found) == 1:
-        turn.adopt(found[0], None)
-        turn.absorb(event)  # now that we know whose rows these are
-        _open(turn)
-    elif len(found) > 1:
-        if found != state.twins:
-            ids = ", ".join(found)
-            turn.wish(oto.AskPause("ORDER_UNRESOLVED", f"orders {ids} could all be pair {turn.pair.plan.pair_id}"))
-        turn.state = replace(state, twins=found)
-    else:
-        rules = turn.pair.rules
-        absence = with_clean_look(state.absence, event.look)
-        turn.state = replace(state, absence=absence)
-        if proven(absence, looks=rules.looks, settle_ms=rules.settle_ms):
-            turn.close("absent")
-
-
-def _resume(turn: Turn, event: oto.Looked) -> None:
-    """The first look after a restart: where the pair stands by the exchange's word."""
-    pair, now = turn.pair, turn.at.mono_ms
-    turn.live = replace(turn.live, looking=False, look_due=now + pair.rules.poll_ms)
-    if pair.working.order_id is None:
-        turn.state = oto.Unresolved(live=turn.live, absence=Absence(doubt_ms=now))
-        _looked(turn, event)
-    elif pair.sales:
-        turn.state = unwind.resumed(turn)
-    elif pair.cancel_cause is not None:
-        _start_cancelling(turn)
-    else:
-        since = pair.placed_ms if pair.placed_ms is not None else turn.at.wall_ms
-        elapsed = min(max(0, turn.at.wall_ms - since), pair.rules.timeout_ms)
-        turn.state = oto.Open(live=turn.live, deadline=now + pair.rules.timeout_ms - elapsed)
+    """Notes that the pair is to end; an open one times out when the state is settled."""
+    if turn.pair.cancel_cause in (None, "timeout") and not isinstance(turn.state, oto.Unwinding):
+        turn.pair = replace(turn.pair, cancel_cause=cause)
 
 
 def _cancel_ended(turn: Turn, event: oto.CancelEnded) -> None:
@@ -267,190 +147,74 @@ def _cancel_ended(turn: Turn, event: oto.CancelEnded) -> None:
     if isinstance(state, oto.Unwinding):
         unwind.cancel_ended(turn, state, event.order_id)
     elif isinstance(state, oto.Cancelling):
-        # Refused may mean that the order is over already, no answer that it may be: in each case the state is read.
-        turn.state = replace(state, in_air=state.in_air - {event.order_id}, retry_due=turn.at.mono_ms + RETRY_MS)
-        wait = AFTER_CANCEL_MS if isinstance(event.outcome, Accepted) else 0
-        turn.live = replace(turn.live, look_due=min(turn.live.look_due, turn.at.mono_ms + wait))
-        if wait == 0:
-            turn.look()
+        ending.cancel_ended(turn, state, event)
+
+
+def _looked(turn: Turn, event: oto.Looked) -> None:
+    now, rules, look = turn.at.mono_ms, turn.pair.rules, event.look
+    turn.live = replace(turn.live, looking=False, look_due=now + rules.poll_ms)
+    if isinstance(turn.state, oto.Reconciling):
+        opening.resume(turn)  # the first look after a restart: where the pair stands by the exchange's word
+    match turn.state:
+        case oto.Unresolved() as state:
+            opening.looked(turn, state, look)
+        case oto.Cancelling() as state:
+            ending.looked(turn, state, look)
+        case oto.Unwinding() as state:
+            unwind.looked(turn, state, look)
+        case _:
+            pass
+    if _in_proof(turn.state):
+        turn.live = replace(turn.live, look_due=min(turn.live.look_due, now + rules.look_gap_ms))
+
+
+def _in_proof(state: oto.State) -> bool:
+    """Looks are being counted."""
+    match state:
+        case oto.Unresolved():
+            return not state.twins
+        case oto.Cancelling():
+            return state.absence is not None
+        case oto.Unwinding():
+            return state.absence is not None and not state.twins
+        case _:
+            return False
 
 
 def _tick(turn: Turn) -> None:
-    state = turn.state
     now = turn.at.mono_ms
     turn.notice_silence()
-    if not isinstance(state, oto.Placing) and now >= turn.live.look_due:
+    if not isinstance(turn.state, oto.Placing) and now >= turn.live.look_due:
         turn.look()
     match turn.state:
         case oto.TimedOut(give_up=give_up) if now >= give_up:
-            _start_cancelling(turn)
+            ending.start(turn)
         case oto.Cancelling() as cancelling if now >= cancelling.retry_due and not cancelling.in_air:
-            _send_cancel(turn, cancelling)
+            ending.send(turn, cancelling)
         case oto.Unwinding() as unwinding:
             unwind.tick(turn, unwinding)
         case _:
             pass
 
 
-# -- settling: what the facts make of the state
-
-
 def _settle(turn: Turn) -> None:
-    pair = turn.pair
-    match turn.state:
-        case oto.Open() as state:
-            _settle_open(turn, state)
-        case oto.TimedOut():
-            if pair.working.filled and pair.pending.filled:
-                turn.close("completed")
-            elif turn.released_now() and pair.cancel_cause == "timeout":
-                _fill_won(turn)
-        case oto.Cancelling() as state:
-            _settle_cancelling(turn, state)
-        case oto.Unwinding() as state:
-            unwind.settle(turn, state)
-        case oto.Unresolved():
-            found = candidates(wanted_pair(pair), turn.live.early, ())
-            if len(found) == 1 and not turn.state.twins:
-                turn.adopt(found[0], None)
-                _open(turn)
-                _settle(turn)
-        case oto.Placing() | oto.Reconciling() | oto.Closed():
-            pass
-
-
-def _settle_open(turn: Turn, state: oto.Open) -> None:
-    working, pending = turn.pair.working, turn.pair.pending
-    if working.filled and pending.filled:
-        turn.close("completed")
-    elif working.terminal and working.status != "FILLED":
-        _ended_by_others(turn, f"working leg {working.order_id} was {working.status} by somebody else")
-    elif pending.terminal and pending.status != "FILLED":
-        if pending.status == "REJECTED" or (working.status == "FILLED" and not pending.released):
-            turn.wish(oto.AskPause("INVENTORY_LEFT", f"pending leg {pending.order_id} was {pending.status}"))
-            turn.pair = replace(turn.pair, cancel_cause="external")
-            _start_cancelling(turn)
-        else:
-            _ended_by_others(turn, f"pending leg {pending.order_id} was {pending.status} by somebody else")
-    elif turn.released_now():
-        turn.state = replace(state, deadline=turn.at.mono_ms + turn.pair.rules.timeout_ms)
-    elif turn.pair.cancel_cause is not None:
-        _time_out(turn)
-    elif turn.at.mono_ms >= state.deadline and not working.missing:
-        turn.pair = replace(turn.pair, cancel_cause="timeout")
-        _time_out(turn)
-
-
-def _ended_by_others(turn: Turn, what: str) -> None:
-    turn.wish(oto.AskPause("EXTERNAL_ORDER", what))
-    turn.pair = replace(turn.pair, cancel_cause="external")
-    _start_cancelling(turn)
-
-
-def _time_out(turn: Turn) -> None:
-    turn.state = oto.TimedOut(live=turn.live, give_up=turn.at.mono_ms + GIVE_UP_MS)
-    turn.wish(oto.Persist("cancel"))
-
-
-def _start_cancelling(turn: Turn) -> None:
-    target: Literal["working", "pending"] = "pending" if turn.pair.working.status == "FILLED" else "working"
-    state = oto.Cancelling(live=turn.live, target=target, retry_due=turn.at.mono_ms + RETRY_MS)
-    turn.state = state
-    _send_cancel(turn, state)
-    _settle(turn)
-
-
-def _send_cancel(turn: Turn, state: oto.Cancelling) -> None:
-    """Cancels what is still open; cancelling the working leg ends the whole list (wire § 7.3)."""
-    working, pending = turn.pair.working, turn.pair.pending
-    leg = working if not working.terminal else pending
-    if leg.terminal or leg.order_id is None or (leg is pending and not leg.released and working.status != "FILLED"):
-        turn.state = replace(state, retry_due=turn.at.mono_ms + RETRY_MS)
-        turn.look()
-        return
-    turn.state = replace(state, in_air=state.in_air | {leg.order_id}, retry_due=turn.at.mono_ms + RETRY_MS)
-    turn.wish(oto.CancelOrder(leg.order_id))
-
-
-def _settle_cancelling(turn: Turn, state: oto.Cancelling) -> None:
-    working, pending = turn.pair.working, turn.pair.pending
-    now = turn.at.mono_ms
-    if working.filled and pending.filled:
-        turn.close("completed")
-        return
-    beaten = working.status == "FILLED" and state.target == "working" and turn.pair.cancel_cause == "timeout"
-    if beaten and pending.released and not pending.terminal:
-        _fill_won(turn)
-        return
-    over = pending.complete
-    if not over and working.complete and not pending.released and not pending.terminal:
-        if state.absence is None:
-            due = now + turn.pair.rules.look_gap_ms
-            turn.live = replace(turn.live, look_due=min(turn.live.look_due, due))
-            turn.state = replace(state, absence=Absence(doubt_ms=now))
+    """What the facts make of the state, until they make no other one of it."""
+    while True:
+        state = turn.state
+        match state:
+            case oto.Unresolved():
+                opening.weigh(turn, state)
+            case oto.Open():
+                opening.settle(turn, state)
+            case oto.TimedOut():
+                ending.settle_timed_out(turn)
+            case oto.Cancelling():
+                ending.settle(turn, state)
+            case oto.Unwinding():
+                unwind.settle(turn)
+            case oto.Placing() | oto.Reconciling() | oto.Closed():
+                pass
+            case _:
+                assert_never(state)
+        if type(turn.state) is type(state):
             return
-        rules = turn.pair.rules
-        over = proven(state.absence, looks=rules.looks, settle_ms=rules.settle_ms)
-    if working.complete and over:
-        after_cancel(turn)
-    elif working.complete and pending.released and not pending.terminal and not state.in_air and now >= state.retry_due:
-        _send_cancel(turn, state)
-
-
-def _fill_won(turn: Turn) -> None:
-    """The pair lives on, and the released leg has its own time (requirements, "The OTO cycle", time-out)."""
-    turn.pair = replace(turn.pair, cancel_cause=None)
-    turn.state = oto.Open(live=turn.live, deadline=turn.at.mono_ms + turn.pair.rules.timeout_ms)
-
-
-def after_cancel(turn: Turn) -> None:
-    """Both legs are over: sell what is left, or close."""
-    pair = turn.pair
-    sums = accounts(pair)
-    price = max(pair.plan.sell_price, pair.plan.reference)
-    if sums.leftover > 0 and sellable(sums.leftover, price, pair.rules.instrument) > 0:
-        turn.state = unwind.start(turn)
-    else:
-        turn.close(_outcome(turn))
-
-
-def _outcome(turn: Turn) -> PairOutcome:
-    if turn.pair.cancel_cause == "external":
-        return "external"
-    return "unwound" if turn.pair.working.booked > 0 else "cancelled"
-
-
-# -- after the end
-
-
-def _after_closing(state: oto.Closed, event: oto.Event, at: Instant) -> tuple[oto.State, tuple[oto.Effect, ...]]:
-    """A closed pair listens for ghosts: an order of it that lives after all opens it again and pauses its user."""
-    if isinstance(event, oto.Looked):
-        event = oto.Looked(replace(event.look, baseline=False))
-    pair = state.pair
-    turn = Turn(oto.Reconciling(live=fresh_live(pair, at)), at)
-    if isinstance(event, oto.Reported | oto.Looked) and pair.working.order_id is None:
-        reports = (event.report,) if isinstance(event, oto.Reported) else ()
-        views = event.look.orders if isinstance(event, oto.Looked) else ()
-        found = candidates(wanted_pair(pair), reports, views)
-        if len(found) == 1:
-            turn.adopt(found[0], None)
-    turn.absorb(event)
-    if all(_gist(leg) == _gist(before) for leg, before in zip(turn.pair.legs(), pair.legs(), strict=True)):
-        return state, ()
-    turn.read_what_is_missing()
-    what = f"pair {pair.plan.pair_id} was closed as {state.outcome}, and there is news of its orders"
-    if all(leg.complete or leg.order_id is None for leg in turn.pair.legs()) and turn.pair.working.order_id is not None:
-        turn.wish(oto.AskPause("LEDGER_MISMATCH", what))
-        turn.wish(oto.Finished(state.outcome))
-        return oto.Closed(pair=turn.pair, outcome=state.outcome), tuple(turn.effects)
-    turn.wish(oto.AskPause("ORDER_UNRESOLVED", what))
-    turn.pair = replace(turn.pair, closed_ms=None, placed_ms=turn.pair.placed_ms or at.wall_ms)
-    turn.state = oto.Open(live=turn.live, deadline=at.mono_ms + pair.rules.timeout_ms)
-    turn.look()
-    _settle(turn)
-    return turn.state, tuple(turn.effects)
-
-
-def _gist(leg: Leg) -> tuple[object, ...]:
-    return leg.order_id, leg.status, leg.told, leg.fills

@@ -4,10 +4,14 @@ Each sale goes the way of a placement: its intent is durable before it leaves, a
 proof only, because a second sale would sell the user's own holdings. Rung n of the ladder is n steps below the market
 (domain/pricing.py); a sale rests unwind_step_seconds on its rung, then it is cancelled and the next rung is tried. One
 that rested at the floor is the last: what it left is shown and the user pauses INVENTORY_LEFT.
+
+The next sale waits until all earlier ones are over. A sale whose absence was proven and that appears after all (a
+ghost) pauses the user and is cancelled at once; what it sold is booked like any other.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 
 from msgspec.structs import replace
@@ -15,10 +19,10 @@ from msgspec.structs import replace
 from actors.domain import oto
 from actors.domain.absorb import Turn, leftover_sellable
 from actors.domain.legs import Leg
-from actors.domain.orders import Accepted, NoAnswer, Refused
+from actors.domain.orders import TERMINAL, Accepted, NoAnswer, OrderReport, OrderView, Refused
 from actors.domain.pair import Pair, Sale, accounts
 from actors.domain.pricing import sale_price
-from actors.domain.proof import Absence, Look, Wanted, candidates, proven, with_clean_look
+from actors.domain.proof import Absence, Look, Wanted, by_age, candidates, proven, with_clean_look
 from actors.errors import IllegalEvent
 
 TRY_AGAIN_MS = 2_000
@@ -35,15 +39,12 @@ def start(turn: Turn) -> oto.Unwinding:
 
 
 def resumed(turn: Turn) -> oto.Unwinding:
-    """After a restart: a sale whose request may have left is unresolved, whatever its row says."""
+    """After a restart, or when a sale of a closed pair has news."""
     now = turn.at.mono_ms
     pair = turn.pair
-    sales = tuple(
-        replace(sale, state="unresolved") if sale.leg.order_id is None and sale.state not in ENDED else sale
-        for sale in pair.sales
-    )
+    sales = tuple(_as_found(sale) for sale in pair.sales)
     turn.pair = replace(pair, sales=sales)
-    doubt = current(turn.pair) is not None and sales[-1].state == "unresolved"
+    doubt = any(sale.state == "unresolved" for sale in sales)
     return oto.Unwinding(
         live=turn.live,
         rung=len(sales),
@@ -52,10 +53,23 @@ def resumed(turn: Turn) -> oto.Unwinding:
     )
 
 
+def _as_found(sale: Sale) -> Sale:
+    """A sale whose request may have left is unresolved, whatever its row says; one that is over may be our doing."""
+    if sale.leg.order_id is None:
+        return sale if sale.state in ENDED else replace(sale, state="unresolved")
+    if not sale.leg.complete:
+        return replace(sale, state="cancelling" if sale.leg.terminal else "open")
+    return replace(sale, state="cancelling") if sale.state == "open" else sale
+
+
+def living(pair: Pair) -> Iterator[Sale]:
+    """Sales that are not over: one, unless a ghost has appeared."""
+    return (sale for sale in pair.sales if sale.state not in ENDED)
+
+
 def current(pair: Pair) -> Sale | None:
-    """The sale that is not over."""
-    sale = pair.sales[-1] if pair.sales else None
-    return sale if sale is not None and sale.state not in ENDED else None
+    """The newest sale that is not over."""
+    return next(iter(sorted(living(pair), key=lambda sale: -sale.number)), None)
 
 
 def wants_price(state: oto.State, mono_ms: int) -> bool:
@@ -65,9 +79,7 @@ def wants_price(state: oto.State, mono_ms: int) -> bool:
 
 def dues(state: oto.Unwinding) -> list[int]:
     """When the resting sale is to leave its rung. Without a sale the shell waits for a price: wants_price."""
-    sale = current(state.live.pair)
-    resting = sale is not None and sale.state in ("open", "cancelling") and not state.cancel_in_air
-    return [state.due] if resting else []
+    return [state.due] if any(_resting(state)) else []
 
 
 def react(turn: Turn, state: oto.Unwinding, event: oto.SaleEnded | oto.Priced) -> None:
@@ -77,7 +89,7 @@ def react(turn: Turn, state: oto.Unwinding, event: oto.SaleEnded | oto.Priced) -
         _next_sale(turn, state, event.price)
 
 
-def durable(turn: Turn, state: oto.Unwinding, number: int) -> None:
+def durable(turn: Turn, number: int) -> None:
     sale = current(turn.pair)
     if sale is None or sale.number != number or sale.state != "intent":
         raise IllegalEvent(f"sale {number} became durable twice", where=turn.where, do="report this bug")
@@ -87,78 +99,116 @@ def durable(turn: Turn, state: oto.Unwinding, number: int) -> None:
 
 def looked(turn: Turn, state: oto.Unwinding, look: Look) -> None:
     sale = current(turn.pair)
-    if sale is None or sale.state != "unresolved":
-        return
-    found = candidates(_wanted(turn.pair, sale), turn.live.early, look.orders)
-    if len(found) == 1:
-        _adopt(turn, sale, found[0])
+    if sale is not None and sale.state == "unresolved" and not _weigh(turn, sale, look.orders):
+        _doubt_goes_on(turn, sale, look)
+    if claim_ghosts(turn, (), look.orders):
         turn.absorb(oto.Looked(look))
-    elif len(found) > 1:
-        turn.wish(oto.AskPause("ORDER_UNRESOLVED", f"orders {', '.join(found)} could all be sale {sale.number}"))
-    else:
-        assert state.absence is not None, state
-        rules = turn.pair.rules
-        absence = with_clean_look(state.absence, look)
-        if proven(absence, looks=rules.looks, settle_ms=rules.settle_ms):
-            _put(turn, replace(sale, state="absent"))
-            turn.state = replace(_state(turn), absence=None, due=turn.at.mono_ms)
-        else:
-            turn.state = replace(_state(turn), absence=absence)
+
+
+def claim_ghosts(turn: Turn, reports: Iterable[OrderReport], views: Iterable[OrderView]) -> bool:
+    """Takes orders as ours that are like a sale which was refused or proven absent. Returns: there were some.
+
+    What is like the sale whose outcome is open is left to that one: its request is the likelier cause.
+    """
+    pair = turn.pair
+    unowned = [view for view in views if pair.leg_of(view.order_id) is None]
+    claimed: list[str] = []
+    taken: set[str] = set()
+    for sale in sorted(pair.sales, key=lambda sale: -sale.number):
+        if sale.leg.order_id is not None or sale.state == "intent":
+            continue
+        found = [order_id for order_id in candidates(_wanted(pair, sale), reports, unowned) if order_id not in taken]
+        if sale.state not in ENDED:
+            taken.update(found)
+        elif found:
+            taken.add(found[0])
+            claimed.append(found[0])
+            _put(turn, replace(sale, state="open", leg=replace(sale.leg, order_id=found[0])))
+    if claimed:
+        what = f"orders {', '.join(claimed)} are sales of pair {turn.where} that were taken for absent"
+        turn.wish(oto.AskPause("ORDER_UNRESOLVED", what))
+        turn.claim_early()
+        if isinstance(turn.state, oto.Unwinding):
+            turn.state = replace(turn.state, due=turn.at.mono_ms)
+    return bool(claimed)
 
 
 def tick(turn: Turn, state: oto.Unwinding) -> None:
-    sale = current(turn.pair)
-    if sale is None or turn.at.mono_ms < state.due:
+    """Sales leave their rung."""
+    if turn.at.mono_ms < state.due:
         return
-    if sale.state in ("open", "cancelling") and not state.cancel_in_air and not sale.leg.terminal:
-        _put(turn, replace(sale, state="cancelling"))
-        turn.state = replace(_state(turn), cancel_in_air=True, due=turn.at.mono_ms + TRY_AGAIN_MS)
+    for sale in _resting(state):
         assert sale.leg.order_id is not None, sale
+        _put(turn, replace(sale, state="cancelling"))
+        now = _state(turn)
+        turn.state = replace(now, in_air=now.in_air | {sale.leg.order_id}, due=turn.at.mono_ms + TRY_AGAIN_MS)
         turn.wish(oto.CancelOrder(sale.leg.order_id))
 
 
 def cancel_ended(turn: Turn, state: oto.Unwinding, order_id: str) -> None:
-    sale = current(turn.pair)
-    if sale is not None and sale.leg.order_id == order_id:
-        turn.state = replace(state, cancel_in_air=False, due=turn.at.mono_ms + TRY_AGAIN_MS)
+    turn.state = replace(state, in_air=state.in_air - {order_id})
+    if any(sale.leg.order_id == order_id for sale in living(turn.pair)):
+        turn.state = replace(_state(turn), due=turn.at.mono_ms + TRY_AGAIN_MS)
         turn.look()
 
 
-def settle(turn: Turn, state: oto.Unwinding) -> None:
+def settle(turn: Turn) -> None:
     sale = current(turn.pair)
     if sale is not None and sale.state == "unresolved":
-        found = candidates(_wanted(turn.pair, sale), turn.live.early, ())
-        if len(found) == 1:
-            _adopt(turn, sale, found[0])
-            sale = current(turn.pair)
-    if sale is None or not sale.leg.complete:
-        return
-    filled = sale.leg.filled
-    rules = turn.pair.rules
-    _put(turn, replace(sale, state="over"))
+        _weigh(turn, sale, ())
+    if any(sale.leg.order_id is None and sale.state in ENDED for sale in turn.pair.sales):
+        claim_ghosts(turn, turn.live.early, ())
+    for sale in tuple(living(turn.pair)):
+        if sale.leg.complete:
+            _sale_over(turn, sale)
+            if isinstance(turn.state, oto.Closed):
+                return
+
+
+def _sale_over(turn: Turn, sale: Sale) -> None:
     state = _state(turn)
-    at_floor = sale.leg.price <= _floor(turn.pair)
+    leg = sale.leg
+    _put(turn, replace(sale, state="over"))
+    if sale.state == "open" and not leg.filled:
+        _not_by_us(turn, leg)
+    now = turn.at.mono_ms
+    rejected = leg.status != "CANCELED" and leg.booked == 0
+    at_floor = leg.price <= _floor(turn.pair)
     turn.state = replace(
-        state,
-        rung=state.rung if filled else state.rung + 1,
-        due=turn.at.mono_ms,
-        floor_rested=state.floor_rested or (at_floor and not filled),
-        cancel_in_air=False,
-        refusals=0,
+        _state(turn),
+        rung=state.rung if leg.filled else state.rung + 1,
+        due=now + TRY_AGAIN_MS if rejected else now,
+        floor_rested=state.floor_rested or (at_floor and not leg.filled and not rejected),
+        refusals=state.refusals + 1 if rejected else 0,
     )
-    turn.live = replace(turn.live, look_due=turn.at.mono_ms + rules.poll_ms)
-    if leftover_sellable(turn.pair, sale.leg.price) == 0:
-        turn.close("external" if turn.pair.cancel_cause == "external" else "unwound")
+    turn.live = replace(turn.live, look_due=now + turn.pair.rules.poll_ms)
+    if current(turn.pair) is not None:
+        return
+    if leftover_sellable(turn.pair, leg.price) == 0:
+        _close_sold(turn)
+    elif rejected and _state(turn).refusals >= REFUSALS_MAX:
+        _give_up(turn, leg.quantity, f"its sale was {leg.status} {REFUSALS_MAX} times")
+
+
+def _not_by_us(turn: Turn, leg: Leg) -> None:
+    """A resting sale that we did not cancel is over."""
+    if leg.status == "CANCELED":
+        turn.wish(oto.AskPause("EXTERNAL_ORDER", f"sale {leg.order_id} was {leg.status} by somebody else"))
+    else:
+        turn.wish(oto.Alarm(f"sale {leg.order_id} was {leg.status}"))
 
 
 def _next_sale(turn: Turn, state: oto.Unwinding, market: Decimal) -> None:
     pair = turn.pair
     rules = pair.rules
     sums = accounts(pair)
+    if sums.leftover <= 0:
+        _close_sold(turn)
+        return
     price, at_floor = sale_price(market, state.rung, rules.config, sums.average_buy, rules.instrument.filters)
     quantity = leftover_sellable(pair, price)
     if quantity == 0:
-        turn.close("external" if pair.cancel_cause == "external" else "unwound")
+        _close_sold(turn)
         return
     if at_floor and state.floor_rested:
         _give_up(turn, quantity, f"no buyer at the floor {price}, {rules.config.unwind_floor_percent} % below the buy")
@@ -174,23 +224,70 @@ def _sale_ended(turn: Turn, state: oto.Unwinding, event: oto.SaleEnded) -> None:
     sale = current(turn.pair)
     if sale is None or sale.number != event.number or sale.state != "air":
         raise IllegalEvent(f"sale {event.number} ended twice", where=turn.where, do="report this bug")
-    now = turn.at.mono_ms
     match event.outcome:
         case Accepted(order_ids=(order_id,)):
             _adopt(turn, sale, order_id)
-        case NoAnswer() | Accepted():
-            if isinstance(event.outcome, NoAnswer):
-                turn.trouble(event.outcome.trouble, event.outcome.text)
-            _put(turn, replace(sale, state="unresolved"))
-            turn.state = replace(_state(turn), absence=Absence(doubt_ms=now))
-            turn.look()
+        case NoAnswer(trouble=trouble, text=text):
+            turn.trouble(trouble, text)
+            _doubt(turn, sale)
+        case Accepted():
+            turn.wish(oto.Alarm(f"sale reply names {len(event.outcome.order_ids)} orders instead of 1"))
+            _doubt(turn, sale)
+        case Refused() if candidates(_wanted(turn.pair, sale), turn.live.early, ()):
+            turn.wish(oto.Alarm(f"sale refused with {event.outcome.code}, but an order like it was reported"))
+            _doubt(turn, sale)
         case Refused():
             _put(turn, replace(sale, state="refused"))
-            refusals = state.refusals + 1
-            turn.state = replace(_state(turn), refusals=refusals, due=now + TRY_AGAIN_MS)
-            if refusals >= REFUSALS_MAX and event.outcome.trouble != "not_sent":
+            refusals = state.refusals + (event.outcome.trouble is None)  # else it was never sent
+            turn.state = replace(_state(turn), refusals=refusals, due=turn.at.mono_ms + TRY_AGAIN_MS)
+            if refusals >= REFUSALS_MAX and event.outcome.trouble is None:
                 what = f"its sale was refused {refusals} times, last with {event.outcome.code}: {event.outcome.text}"
                 _give_up(turn, sale.leg.quantity, what)
+
+
+def _doubt(turn: Turn, sale: Sale) -> None:
+    _put(turn, replace(sale, state="unresolved"))
+    turn.state = replace(_state(turn), absence=Absence(doubt_ms=turn.at.mono_ms))
+    turn.look()
+
+
+def _weigh(turn: Turn, sale: Sale, views: Iterable[OrderView]) -> bool:
+    """Adopts the one order that may be this sale. Returns: it did. Two are noted, and remembered for good."""
+    rows = tuple(views)
+    state = _state(turn)
+    found = candidates(_wanted(turn.pair, sale), turn.live.early, [v for v in rows if not turn.pair.leg_of(v.order_id)])
+    if state.twins or len(found) > 1:
+        twins = by_age({*state.twins, *found})
+        if twins != state.twins:
+            what = f"orders {', '.join(twins)} could all be sale {sale.number} of pair {turn.where}"
+            turn.wish(oto.AskPause("ORDER_UNRESOLVED", f"{what}: cancel them on the site"))
+            turn.state = replace(state, twins=twins)
+        return False
+    if not found:
+        return False
+    _adopt(turn, sale, found[0])
+    for view in rows:
+        turn.see(view)
+    return True
+
+
+def _doubt_goes_on(turn: Turn, sale: Sale, look: Look) -> None:
+    state, rules = _state(turn), turn.pair.rules
+    assert state.absence is not None, state
+    if state.twins:
+        dead = {view.order_id for view in look.orders if view.status in TERMINAL and view.executed == 0}
+        over = dead.issuperset(state.twins) and look.started.mono_ms >= state.absence.doubt_ms
+    else:
+        absence = with_clean_look(state.absence, look, sale.intent_ms)
+        turn.state = state = replace(state, absence=absence)
+        over = proven(absence, looks=rules.looks, settle_ms=rules.settle_ms)
+    if over:
+        _put(turn, replace(sale, state="absent"))
+        turn.state = replace(_state(turn), absence=None, twins=(), due=turn.at.mono_ms)
+
+
+def _close_sold(turn: Turn) -> None:
+    turn.close("external" if turn.pair.cancel_cause == "external" else "unwound")
 
 
 def _give_up(turn: Turn, quantity: Decimal, why: str) -> None:
@@ -207,9 +304,16 @@ def _adopt(turn: Turn, sale: Sale, order_id: str) -> None:
     turn.claim_early()
 
 
+def _resting(state: oto.Unwinding) -> Iterator[Sale]:
+    """Sales in the book that no cancel is under way for."""
+    for sale in living(state.live.pair):
+        if sale.state in ("open", "cancelling") and not sale.leg.terminal and sale.leg.order_id not in state.in_air:
+            yield sale
+
+
 def _put(turn: Turn, sale: Sale) -> None:
     pair = turn.pair
-    turn.pair = replace(pair, sales=(*pair.sales[:-1], sale))
+    turn.pair = replace(pair, sales=tuple(sale if s.number == sale.number else s for s in pair.sales))
 
 
 def _state(turn: Turn) -> oto.Unwinding:
