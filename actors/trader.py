@@ -95,7 +95,7 @@ class Trader:
         self._handled = trio.Event()
 
     def now(self) -> Instant:
-        return Instant(self.world.wall.now_ms(), int(trio.current_time() * 1000))
+        return Instant(self.world.wall.now_ms(), round(trio.current_time() * 1000))
 
     def post(self, message: object) -> None:
         """For tasks and callbacks. Raises: MailboxFull, which ends the incarnation."""
