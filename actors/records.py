@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from actors.domain import oto
 from actors.domain.absorb import leftover_sellable
 from actors.domain.legs import Fill, Leg
-from actors.domain.money import ZERO
+from actors.domain.money import EXACT, ZERO, total
 from actors.domain.orders import Execution, LegName, OrderReport, OrderView
 from actors.domain.pair import Pair, Plan, Rules, Sale, SaleState, accounts, new_pair, wear
 from actors.domain.trading import PairOutcome
@@ -104,7 +104,7 @@ def pair_row(owner: Owner, state: oto.State) -> PairRow:
         status="closed",
         buy_quote=sums.buy_quote,
         sell_quote=sums.sell_quote,
-        counted_volume=sums.buy_quote * owner.mul_point,
+        counted_volume=EXACT.multiply(sums.buy_quote, owner.mul_point),
         intent_at=plan.intent_ms,
         placed_at=pair.placed_ms,
         closed_at=pair.closed_ms,
@@ -201,7 +201,7 @@ def _leg_rows(owner: Owner, pair: Pair, before: Leg | None, leg: Leg, now_ms: in
         rows.append(row)
     had = {fill.execution.fill_id: fill for fill in (before.fills if before is not None else ())}
     have = {fill.execution.fill_id for fill in leg.fills}
-    for fill_id in had.keys() - have:
+    for fill_id in sorted(had.keys() - have):  # in one order, so that one history writes one sequence of rows
         rows.append(RetractFill(user=owner.user, symbol=pair.plan.symbol, fill_id=fill_id))
     rows.extend(fill_row(owner, pair, leg, f, now_ms) for f in leg.fills if f.execution.fill_id not in had)
     return rows
@@ -293,9 +293,9 @@ def _leg(
         return leg
     order = orders.get(order_id)
     booked: list[Fill] = []
-    upto = ZERO
+    upto = ZERO  # where fills are missing in between, these places are too low; a complete read seats them anew
     for row in sorted(fills.get(order_id, ()), key=lambda f: (f.exchange_time, len(f.fill_id), f.fill_id)):
-        upto += row.quantity
+        upto = total(upto, row.quantity)
         booked.append(Fill(execution=_execution(row), upto=upto))
     leg = replace(leg, order_id=order_id, list_id=list_id, fills=tuple(booked))
     if order is None:
@@ -305,11 +305,18 @@ def _leg(
         quantity=order.quantity,
         status=order.status,
         told=max(order.executed_quantity, upto),
-        told_quote=order.executed_quote if order.executed_quantity >= upto else None,
+        told_quote=_told_quote(order, upto, total(*(f.execution.quote for f in booked))),
         streamed=order.executed_quantity,
         created_ms=order.created_at,
         updated_ms=order.updated_at,
     )
+
+
+def _told_quote(order: OrderRow, booked: Decimal, booked_quote: Decimal) -> Decimal | None:
+    """What the exchange said, if the row can have it from there: where it had not said, the row repeats our sum."""
+    if order.executed_quantity > booked and order.executed_quote <= booked_quote:
+        return None
+    return order.executed_quote if order.executed_quantity >= booked else None
 
 
 def _execution(row: FillRow) -> Execution:

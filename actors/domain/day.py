@@ -12,10 +12,13 @@ from decimal import Decimal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from actors.domain.money import ZERO
+from actors.domain.money import EXACT, ZERO, ceil_quotient, total
 from actors.domain.trading import TradingConfig
 
 DAY_MS = 86_400_000
+
+QUOTE_ATOM = Decimal("1e-8")
+"""The exchange's own unit of quote amounts (wire § 12.3)."""
 
 
 class Day(Struct, frozen=True, kw_only=True):
@@ -52,11 +55,12 @@ def with_fill(
 ) -> Day:
     """The day after a fill of it was booked. sign -1: a synthetic one is retracted. Only BUY makes volume."""
     fees = dict(day.fees)
-    fees[commission_asset] = fees.get(commission_asset, ZERO) + sign * commission
-    day = replace(day, fees=tuple(sorted(fees.items())))
+    fees[commission_asset] = total(fees.get(commission_asset, ZERO), sign * commission)
+    day = replace(day, fees=tuple(sorted((asset, fee) for asset, fee in fees.items() if fee)))
     if side != "BUY":
         return day
-    return replace(day, volume=day.volume + sign * quote, counted=day.counted + sign * quote * mul_point)
+    counted = EXACT.multiply(quote, mul_point)
+    return replace(day, volume=total(day.volume, sign * quote), counted=total(day.counted, sign * counted))
 
 
 def target_of(config: TradingConfig) -> Decimal:
@@ -73,8 +77,10 @@ def achieved(day: Day, config: TradingConfig) -> Decimal:
 
 def remaining_quote(day: Day, config: TradingConfig, mul_point: Decimal) -> Decimal:
     """Nominal USDT still to buy today, 0 when the target is reached."""
-    missing = max(ZERO, target_of(config) - achieved(day, config))
-    return missing / mul_point if config.target_points is not None else missing
+    missing = max(ZERO, EXACT.subtract(target_of(config), achieved(day, config)))
+    if config.target_points is None or mul_point <= 0:
+        return missing
+    return ceil_quotient(missing, mul_point, QUOTE_ATOM)  # rounded up, so that this much is enough
 
 
 def percent(day: Day, config: TradingConfig) -> Decimal:

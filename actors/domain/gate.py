@@ -13,9 +13,11 @@ from msgspec import Struct
 from actors.domain import day as days
 from actors.domain.day import Day
 from actors.domain.instrument import Market
+from actors.domain.money import notional, ratio_up
 from actors.domain.orders import Balance
 from actors.domain.pair import Plan
-from actors.domain.pricing import expected_price, leg_prices, minimum_pair, pair_quantity, violations
+from actors.domain.pricing import leg_prices, minimum_pair, pair_quantity, violations
+from actors.domain.pricing import pairs_to_go as pairs_for
 from actors.domain.quotes import Quote
 from actors.domain.trading import AUTO_RESUMABLE, Pause, PauseReason, TradingConfig, WaitingFor, Wanted
 from actors.errors import ConfigError
@@ -114,7 +116,7 @@ def alarms(facts: Facts) -> tuple[PauseNow, ...]:
         return ()
     found: list[PauseNow] = []
     quote = facts.quote
-    if quote is not None and quote.range_percent > facts.config.volatility_threshold:
+    if quote is not None and _volatile(quote, facts):
         what = f"60 s range {quote.range_percent:.3f} % above {facts.config.volatility_threshold} %"
         found.append(PauseNow("PRICE_VOLATILITY", what))
     if quote is not None and not quote.connected and (quote.disconnected_since_ms is not None or _feed_late(facts)):
@@ -144,12 +146,12 @@ def decide(facts: Facts) -> Decision:
 
 
 def wear_limit(facts: Facts) -> PauseNow | None:
-    """The user's ceiling of the day's cost."""
+    """The user's ceiling of the day's cost: of closed pairs, in USDT and against what they bought."""
     config, day = facts.config, facts.day
     if config.max_wear_usdt is not None and day.wear >= config.max_wear_usdt:
         return PauseNow("WEAR_LIMIT", f"wear {day.wear:f} USDT today, allowed {config.max_wear_usdt}")
-    if config.max_wear_bps is not None and day.volume > 0:
-        bps = day.wear * 10_000 / day.volume
+    if config.max_wear_bps is not None and day.closed_volume > 0 and day.wear > 0:
+        bps = ratio_up(day.wear * 10_000, day.closed_volume, 18)
         if bps > config.max_wear_bps:
             return PauseNow("WEAR_LIMIT", f"wear {bps:.2f} bps today, allowed {config.max_wear_bps}")
     return None
@@ -175,6 +177,8 @@ def _wait(facts: Facts) -> Wait | None:
     age_ms = facts.now_ms - max(quote.trade_ms, quote.confirmed_ms)
     if age_ms > facts.price_age_max_ms:
         return Wait("price_stale", f"last trade {age_ms / 1000:.0f} s ago, nothing newer confirmed", now + 1_000)
+    if _volatile(quote, facts):  # the pause for it is due with the same news; nothing is placed in between
+        return Wait("volatility", f"60 s range is {quote.range_percent:.3f} %", now + 1_000)
     return None
 
 
@@ -183,6 +187,8 @@ def _propose(facts: Facts) -> Decision:
     assert market is not None, "_wait has seen to it"
     assert quote is not None, "_wait has seen to it"
     instrument, config = market.instrument, facts.config
+    if config.target_points is not None and mul_point(market) <= 0:
+        return PauseNow("TOKEN_UNAVAILABLE", f"volume in {config.token} counts for no points: its mulPoint is 0")
     try:
         buy_price, sell_price = leg_prices(quote.price, config, instrument.filters)
     except ConfigError as error:
@@ -205,10 +211,11 @@ def _propose(facts: Facts) -> Decision:
     if wrong:
         what = "; ".join(f"{v.filter}: {v.what} {v.value}, allowed {v.allowed}" for v in wrong)
         return PauseNow("ORDER_REJECTED", f"the configured pair breaks filters of {instrument.symbol}: {what}")
-    short = _balance(facts, buy_price * quantity)
+    short = _balance(facts, notional(buy_price, quantity))
     if short is not None:
         return short
     number = facts.day.last_number + 1
+    crossed = quote.bid is not None and quote.ask is not None and quote.bid > quote.ask
     return Propose(
         Plan(
             pair_id=f"{facts.user}-{facts.day.date}-{number}",
@@ -220,8 +227,8 @@ def _propose(facts: Facts) -> Decision:
             sell_price=sell_price,
             quantity=quantity,
             intent_ms=facts.now_ms,
-            bid=quote.bid,
-            ask=quote.ask,
+            bid=None if crossed else quote.bid,  # a crossed book says nothing about a spread (wire § 3.2)
+            ask=None if crossed else quote.ask,
         )
     )
 
@@ -249,10 +256,10 @@ def pairs_to_go(facts: Facts) -> int:
     if config.order_amount is not None:
         per_pair = config.order_amount
     elif facts.quote is not None and config.order_quantity is not None:
-        per_pair = expected_price(facts.quote.price, facts.quote.price) * config.order_quantity
+        per_pair = notional(facts.quote.price, config.order_quantity)
     else:
         return 1
-    return int(-(-left // per_pair))
+    return pairs_for(left, per_pair)
 
 
 def cause_present(pause: Pause, facts: Facts) -> str | None:
@@ -260,10 +267,10 @@ def cause_present(pause: Pause, facts: Facts) -> str | None:
     quote = facts.quote
     match pause.reason:
         case "PRICE_VOLATILITY":
-            if quote is not None and quote.range_percent > facts.config.volatility_threshold:
+            if quote is not None and _volatile(quote, facts):
                 return f"60 s range is {quote.range_percent:.3f} %"
         case "FEED_DISCONNECTED":
-            if quote is not None and not quote.connected:
+            if quote is None or not quote.connected:
                 return "price stream is not connected"
         case "ORDERS_DISCONNECTED":
             if facts.stream_mono is None:
@@ -271,6 +278,9 @@ def cause_present(pause: Pause, facts: Facts) -> str | None:
         case "RATE_LIMITED":
             if facts.throttled_until_mono is not None and facts.now_mono < facts.throttled_until_mono:
                 return "the exchange asked for patience"
+        case "TOKEN_UNAVAILABLE":
+            if facts.market is None:
+                return f"{facts.config.token} is not known or cannot be traded"
         case "WEAR_LIMIT":
             limit = wear_limit(facts)
             return None if limit is None else limit.detail
@@ -287,6 +297,10 @@ def resumable(pause: Pause, facts: Facts) -> bool:
 def _feed_late(facts: Facts) -> bool:
     """The feed restarts, and has not come back for longer than a restart takes: it may be parked."""
     return facts.feed_down_mono is not None and _late(facts.feed_down_mono, facts)
+
+
+def _volatile(quote: Quote, facts: Facts) -> bool:
+    return quote.range_percent > facts.config.volatility_threshold
 
 
 def _late(since_mono: int, facts: Facts) -> bool:
