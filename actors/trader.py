@@ -293,6 +293,7 @@ class Trader:
         self.book.moved(before, after, event, durable)
         if isinstance(after, oto.Closed) and not isinstance(before, oto.Closed):
             self.purse.forget()
+            self.book.closed_mono = self.now().mono_ms
             self.guard.over(pair.plan.pair_id)
         for effect in effects:
             self._perform(pair, effect)
