@@ -1,0 +1,102 @@
+"""The virtual world: a clock that leaps, a seeded scheduler, a wall. One seed is one history.
+
+`play(main, seed)` runs an async function in it. Nothing in there may touch a socket, a file that somebody else writes,
+or a thread: the clock would leap while they work (reliability § 2.3). Bytes come from sim_net.py, durable rows from
+sim_store.py.
+
+trio's scheduler shuffles the tasks that can run; it does so repeatably once two private names are set (held by
+tests/pins). Garbage collection may close generators, and with them wake tasks, at moments that depend on the process's
+past; so it is off while a world runs and happens at fixed steps instead.
+"""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import trio
+import trio.testing
+from trio._core import _run
+
+T = TypeVar("T")
+
+COLLECT_STEPS = 50_000
+"""Between two garbage collections: a second or two of computing, some MB of cycles."""
+
+
+class Witness(trio.abc.Instrument):
+    """Sees every step of every task: two runs with equal digests did the same things at the same virtual times."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+        self._hash = hashlib.blake2b(digest_size=16)
+        self._clock: trio.abc.Clock | None = None
+
+    def watch(self, clock: trio.abc.Clock) -> None:
+        self._clock = clock
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        assert self._clock is not None, "watch() comes first"
+        self.steps += 1
+        self._hash.update(f"{task.name} {self._clock.current_time()!r}\n".encode())
+        if self.steps % COLLECT_STEPS == 0:
+            gc.collect()
+
+    @property
+    def digest(self) -> str:
+        return self._hash.hexdigest()
+
+
+class SimWall:
+    """ports.Wall of one machine in the virtual world: an epoch plus virtual time, and a clock that somebody sets."""
+
+    def __init__(self, epoch_ms: int) -> None:
+        """epoch_ms: what it shows at virtual time 0."""
+        self._epoch_ms = epoch_ms
+        self.ahead_ms = 0  # of true time; steps when it is set
+
+    def now_ms(self) -> int:
+        return self._epoch_ms + self.ahead_ms + round(trio.current_time() * 1000)
+
+
+def play(main: Callable[[], Awaitable[T]], *, seed: int, witness: Witness | None = None) -> T:
+    """Runs main() under a virtual clock that starts at 0, with the scheduler of this seed. Raises what main raises."""
+    witness = witness or Witness()
+    clock = trio.testing.MockClock(autojump_threshold=0)
+    witness.watch(clock)
+    result: list[T] = []
+
+    async def body() -> None:
+        result.append(await main())
+
+    with seeded(seed), no_collections():
+        trio.run(body, clock=clock, instruments=[witness])
+    return result[0]
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Meanwhile trio's scheduler is a function of the seed; then it is as before."""
+    flag, state = _run._ALLOW_DETERMINISTIC_SCHEDULING, _run._r.getstate()
+    _run._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc] # final for everybody but tests and this
+    _run._r.seed(seed)
+    try:
+        yield
+    finally:
+        _run._ALLOW_DETERMINISTIC_SCHEDULING = flag  # type: ignore[misc]
+        _run._r.setstate(state)
+
+
+@contextmanager
+def no_collections() -> Iterator[None]:
+    enabled = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
