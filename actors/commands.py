@@ -10,11 +10,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from actors.domain import gate, oto
 from actors.domain.trading import PauseReason
 from actors.errors import Refusal
-from actors.messages import CancelPair, Configure, PauseTrading, ResumeTrading, StartTrading, StopTrading
+from actors.messages import CancelPair, Configure, Describe, PauseTrading, ResumeTrading, StartTrading, StopTrading
 from actors.ports import Asked
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class Commands:
             StopTrading: self._stop,
             CancelPair: self._cancel_pair,
             Configure: self._configure,
+            Describe: self._describe,
         }
         assert type(question) in doing, question
         doing[type(question)](asked)
@@ -106,6 +108,11 @@ class Commands:
         trader, question = self._trader, asked.question
         trader.book.configure(question.config, question.revision)
         trader.purse.forget()
+        self._answer(asked)
+
+    def _describe(self, asked: Asked) -> None:
+        book, question = self._trader.book, asked.question
+        book.user_row = replace(book.user_row, display_name=question.display_name, email=question.email)
         self._answer(asked)
 
     # -- resuming

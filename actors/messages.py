@@ -13,7 +13,7 @@ from msgspec import Struct
 from actors.domain.instrument import Market
 from actors.domain.orders import Side
 from actors.domain.trading import Pause, Phase, TradingConfig, WaitingFor, Wanted
-from actors.rows import FillRow, OrderRow, PairRow, PauseRow, Row, UserRow
+from actors.rows import FillRow, OrderRow, PairRow, PauseRow, Row, StateChangeRow, UserRow
 
 # -- to the store (asked; the mailbox of kind "rows")
 
@@ -66,6 +66,76 @@ class DayTotals(Struct, frozen=True):
 
     user: str
     day: str
+
+
+class LoadCredentials(Struct, frozen=True):
+    """→ tuple[CredentialRow, ...] of all users, by user; removed ones left out. Ciphertexts, never a plaintext."""
+
+
+class ShowPair(Struct, frozen=True):
+    """→ PairDetail, or None: this user has no such pair."""
+
+    user: str
+    pair_id: str
+
+
+class Totals(Struct, frozen=True, kw_only=True):
+    """→ TotalsRecord of one user: fills by exchange time, pairs by intent, orders by creation. None: no bound."""
+
+    user: str
+    since_ms: int | None = None
+    until_ms: int | None = None
+
+
+class ListAudit(Struct, frozen=True, kw_only=True):
+    """→ (total, tuple[AuditRow, ...]) newest first. user None: of everybody. since/until bound happened_at."""
+
+    user: str | None = None
+    since_ms: int | None = None
+    until_ms: int | None = None
+    page: int = 1
+    limit: int = 50
+
+
+class ListPrices(Struct, frozen=True, kw_only=True):
+    """→ (total, tuple[PriceRow, ...]) newest first: one-second bars in which something was traded."""
+
+    token: str
+    since_ms: int | None = None
+    until_ms: int | None = None
+    page: int = 1
+    limit: int = 50
+
+
+class PairDetail(Struct, frozen=True, kw_only=True):
+    """One pair with all that belongs to it, oldest first."""
+
+    pair: PairRow
+    orders: tuple[OrderRow, ...]
+    fills: tuple[FillRow, ...]
+    changes: tuple[StateChangeRow, ...]
+
+
+class Traded(Struct, frozen=True, kw_only=True):
+    """Fills of one side: base quantity and quote, both exact."""
+
+    fills: int = 0
+    quantity: Decimal = Decimal(0)
+    quote: Decimal = Decimal(0)
+
+
+class TotalsRecord(Struct, frozen=True, kw_only=True):
+    """closed: (BUY quote, wear) of the closed pairs. outcomes, statuses: how often, by word. trades: fills."""
+
+    bought: Traded
+    sold: Traded
+    counted_volume: Decimal
+    closed: tuple[Decimal, Decimal]
+    outcomes: tuple[tuple[str, int], ...]
+    statuses: tuple[tuple[str, int], ...]
+    fees: tuple[tuple[str, Decimal], ...]
+    first_ms: int | None
+    last_ms: int | None
 
 
 class UserRecord(Struct, frozen=True, kw_only=True):
@@ -149,6 +219,13 @@ class Configure(Struct, frozen=True):
     config: TradingConfig
     revision: int
     who: str
+
+
+class Describe(Struct, frozen=True):
+    """→ TraderSnapshot. Name and address are durable already; the trader writes them along with its user's wish."""
+
+    display_name: str
+    email: str
 
 
 class SessionRenewed(Struct, frozen=True):

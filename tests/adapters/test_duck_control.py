@@ -1,0 +1,119 @@
+"""What the database answers about totals, one pair, audit, bars and credentials."""
+
+from __future__ import annotations
+
+from decimal import Decimal as D
+
+import pytest
+
+from actors import rows
+from actors.adapters.duck_control import LIMIT_MAX
+from actors.errors import StoreRefused
+from actors.messages import ListAudit, ListPrices, LoadCredentials, ShowPair, Totals, Traded
+from tests.adapters.duck_rows import HOUR_MS, NOON_MS, change, database, fill, order, pair
+
+
+@pytest.fixture
+async def db(tmp_path):
+    made = database(tmp_path)
+    await made.open()
+    yield made
+    await made.close()
+
+
+def sealed(user, **changes):
+    return rows.CredentialRow(**{"user": user, "ciphertext": b"x", "key_id": "k", "stored_at": NOON_MS} | changes)
+
+
+def audit(number, **changes):
+    row = {"audit_id": f"a-{number}", "happened_at": NOON_MS + number, "who": "1:2", "user": "alice", "action": "x"}
+    return rows.AuditRow(**row | changes)
+
+
+def bar(second, token="KOGE"):
+    return rows.PriceRow(
+        token=token, second=second, open=D(1), high=D(2), low=D(1), close=D(2), quantity=D(3), quote_quantity=D(4),
+        trades=5,
+    )  # fmt: skip
+
+
+async def test_credentials_come_by_user_without_the_removed_ones(db):
+    await db.commit([[sealed("carol"), sealed("alice", checked_at=NOON_MS), sealed("bob", state="removed")]])
+    assert await db.query(LoadCredentials()) == (sealed("alice", checked_at=NOON_MS), sealed("carol"))
+
+
+async def test_a_pair_comes_with_its_orders_fills_and_changes_oldest_first(db):
+    mine = pair(1)
+    await db.commit(
+        [
+            [mine, pair(2), order("2", created_at=NOON_MS + 9), order("1"), order("3", pair_id="other")],
+            [fill("2", exchange_time=NOON_MS + 9), fill("1"), change(2, pair_id=mine.pair_id), change(1)],
+        ]
+    )
+    found = await db.query(ShowPair("alice", mine.pair_id))
+    assert found.pair == mine
+    assert [each.order_id for each in found.orders] == ["1", "2"]
+    assert [each.fill_id for each in found.fills] == ["1", "2"]
+    assert [each.seq for each in found.changes] == [2]
+
+
+async def test_a_pair_of_somebody_else_is_not_found(db):
+    await db.commit([[pair(1)]])
+    assert await db.query(ShowPair("bob", pair(1).pair_id)) is None
+
+
+async def test_totals_of_nothing_are_nothing(db):
+    found = await db.query(Totals(user="alice"))
+    assert (found.bought, found.sold, found.closed) == (Traded(), Traded(), (D(0), D(0)))
+    assert (found.outcomes, found.statuses, found.fees, found.first_ms, found.last_ms) == ((), (), (), None, None)
+
+
+async def test_totals_are_exact_and_by_word(db):
+    done = {
+        "status": "closed",
+        "outcome": "completed",
+        "buy_quote": D("48.02"),
+        "wear": D("0.02"),
+        "closed_at": NOON_MS,
+    }
+    await db.commit(
+        [
+            [pair(1, **done), pair(2), order("1", status="FILLED"), order("2"), order("3", pair_id=None, leg=None)],
+            [fill("1"), fill("2", quantity=D(2), quote_quantity=D("96.04"), exchange_time=NOON_MS + 5)],
+            [fill("3", side="SELL", leg="pending", commission=D("0.5"), commission_asset="USDT", mul_point=D(1))],
+            [
+                fill("4", user="bob"),
+                fill("5", commission=D(0), commission_asset="BNB", exchange_time=NOON_MS - HOUR_MS),
+            ],
+        ]
+    )
+    found = await db.query(Totals(user="alice", since_ms=NOON_MS, until_ms=NOON_MS + HOUR_MS))
+    assert found.bought == Traded(fills=2, quantity=D(3), quote=D("144.06"))
+    assert found.sold == Traded(fills=1, quantity=D(1), quote=D("48.02"))
+    assert found.counted_volume == D("576.24")
+    assert found.closed == (D("48.02"), D("0.02"))
+    assert found.outcomes == (("completed", 1), ("live", 1))
+    assert found.statuses == (("FILLED", 1), ("NEW", 1))
+    assert found.fees == (("KOGE", D("0.0002")), ("USDT", D("0.5")))
+    assert (found.first_ms, found.last_ms) == (NOON_MS, NOON_MS + 5)
+
+
+async def test_audit_is_listed_newest_first_of_one_or_all(db):
+    await db.commit([[audit(1), audit(2, user=None), audit(3, user="bob"), audit(4)]])
+    total, found = await db.query(ListAudit(limit=3))
+    assert (total, [row.audit_id for row in found]) == (4, ["a-4", "a-3", "a-2"])
+    total, found = await db.query(ListAudit(user="alice", until_ms=NOON_MS + 4))
+    assert (total, [row.audit_id for row in found]) == (1, ["a-1"])
+    assert await db.query(ListAudit(page=9)) == (4, ())
+
+
+async def test_bars_are_listed_by_token(db):
+    await db.commit([[bar(NOON_MS), bar(NOON_MS + 1000), bar(NOON_MS, "AIOT")]])
+    total, found = await db.query(ListPrices(token="KOGE", since_ms=NOON_MS))
+    assert (total, found) == (2, (bar(NOON_MS + 1000), bar(NOON_MS)))
+
+
+@pytest.mark.parametrize("wrong", [{"page": 0}, {"limit": 0}, {"limit": LIMIT_MAX + 1}])
+async def test_a_page_that_cannot_be_is_refused(db, wrong):
+    with pytest.raises(StoreRefused):
+        await db.query(ListAudit(**wrong))
