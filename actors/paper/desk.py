@@ -55,9 +55,7 @@ class Desk:
         self._keys = keys
         self._outbox = outbox
         self._till = Till(state, listing, rules, rng, timetable)
-        self.recent: dict[
-            str, deque[dict[str, Any]]
-        ] = {}  # last reports per account, if rules.replay_frames wants them
+        self.recent: dict[str, deque[dict[str, Any]]] = {}  # last reports per account, for rules.replay_frames
         self._fill_frame = (0, "", 0)  # T, account, E of the last fill: fills of one instant leave together
         floor.settle = self._settle
 

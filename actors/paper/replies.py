@@ -150,8 +150,8 @@ def instrument_row(instrument: Instrument, status: str) -> dict[str, Any]:
         (
             "LOT_SIZE",
             {
-                "stepSize": fixed(limits.step_size, instrument.quantity_precision),
-                "minQty": fixed(limits.min_quantity, instrument.quantity_precision),
+                "stepSize": bare(limits.step_size, instrument.quantity_precision),
+                "minQty": bare(limits.min_quantity, instrument.quantity_precision),
                 "maxQty": _text(limits.max_quantity),
             },
         ),

@@ -148,6 +148,11 @@ class TestListing:
         for a, b in zip(mine["filters"], theirs["filters"], strict=True):
             assert {name: plain(a[name]) for name in same} == {name: plain(b[name]) for name in same}
 
+    def test_steps_print_as_captured(self):
+        rows = {row["symbol"]: row for row in get(Kit(), "get-exchange-info")["symbols"]}
+        steps = [rows[f"ALPHA_{n}USDT"]["filters"][1]["stepSize"] for n in (22, 901, 902, 903)]
+        assert steps == ["0.00010000", "0.01000000", "0.10", "1"]
+
     def test_statuses(self):
         kit = Kit(Fault(kind="halt", symbol="ALPHA_904USDT"))
         statuses = {row["symbol"]: row["status"] for row in get(kit, "get-exchange-info")["symbols"]}
