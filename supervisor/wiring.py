@@ -40,7 +40,7 @@ from actors.snapshots import HINTS
 from actors.store import StoreRows, StoreStatistics
 from supervisor.bus import EventBus
 from supervisor.chaos import chaos
-from supervisor.lifecycle import Happened, Node, reporter
+from supervisor.lifecycle import Happened, Node, Subscriber, reporter
 from supervisor.mailbox import Cell
 from supervisor.sessions import Sessions
 from supervisor.spec import NAME, ChildSpec, FamilySpec, GroupSpec, Start
@@ -212,6 +212,14 @@ class Daemon:
             while live := [cell for cell in self._snapshots.values() if cell.value is not None and cell.value.pair]:
                 await live[0].changed(live[0].version)
         return await self._tree.stop()
+
+    def crash(self, path: str, why: str) -> None:
+        """Lets a running actor die at its next await point. Raises Refusal: it does not run."""
+        self._tree.crash(path, why)
+
+    def subscribe(self, subscriber: Subscriber) -> None:
+        """subscriber hears what happens to actors."""
+        self._tree.subscribe(subscriber)
 
     async def chaos(self, per_minute: float, rng: Random, spare: Collection[str]) -> None:
         """Lets random actors crash at random moments, until it is cancelled."""
