@@ -13,7 +13,7 @@ from msgspec import Struct
 from actors.domain.instrument import Market
 from actors.domain.orders import Side
 from actors.domain.trading import Pause, Phase, TradingConfig, WaitingFor, Wanted
-from actors.rows import FillRow, OrderRow, PairRow, PauseRow, Row, StateChangeRow, UserRow
+from actors.rows import CredentialRow, FillRow, OrderRow, PairRow, PauseRow, Row, StateChangeRow, UserRow
 
 # -- to the store (asked; the mailbox of kind "rows")
 
@@ -66,10 +66,6 @@ class DayTotals(Struct, frozen=True):
 
     user: str
     day: str
-
-
-class LoadCredentials(Struct, frozen=True):
-    """→ tuple[CredentialRow, ...] of all users, by user; removed ones left out. Ciphertexts, never a plaintext."""
 
 
 class ShowPair(Struct, frozen=True):
@@ -145,6 +141,7 @@ class UserRecord(Struct, frozen=True, kw_only=True):
     credentials: Literal["none", "valid", "invalid"]
     ciphertext: bytes | None
     pauses: tuple[PauseRow, ...]  # in force
+    sealed: CredentialRow | None = None  # the row of the credentials, None for none
 
 
 class DayRecord(Struct, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""Answers to what operators ask of the records: totals, one pair, audit, price bars, credentials (duck_queries.py)."""
+"""Answers to what operators ask of the records: totals, one pair, audit, price bars (duck_queries.py)."""
 
 from __future__ import annotations
 
@@ -18,12 +18,6 @@ LIMIT_MAX: Final = 1000  # as in duck_queries.py
 DETAIL_MAX: Final = 1000  # orders, fills or changes of one pair: a pair has some ten of each
 
 COUNTED: Final = "quote_quantity * CAST(mul_point AS DECIMAL(10,2))"  # see duck_queries.py
-
-
-def load_credentials(
-    connection: Connection, question: messages.LoadCredentials, now_ms: int
-) -> tuple[rows.CredentialRow, ...]:
-    return _rows(connection, rows.CredentialRow, "state <> 'removed' ORDER BY 1")
 
 
 def show_pair(connection: Connection, question: messages.ShowPair, now_ms: int) -> messages.PairDetail | None:
@@ -89,7 +83,6 @@ def list_prices(connection: Connection, question: messages.ListPrices, now_ms: i
 
 
 ANSWERS: dict[Kind, Callable[[Connection, Any, int], Any]] = {
-    messages.LoadCredentials: load_credentials,
     messages.ShowPair: show_pair,
     messages.Totals: totals,
     messages.ListAudit: list_audit,

@@ -164,6 +164,7 @@ def _user_record(connection: Connection, user: rows.UserRow) -> messages.UserRec
         revision=revision,
         credentials=credentials[0].state if credentials else "none",
         ciphertext=credentials[0].ciphertext if credentials else None,
+        sealed=credentials[0] if credentials else None,
         pauses=_rows(
             connection, rows.PauseRow, '"user" = $1 AND ended_at IS NULL ORDER BY since_at, reason', [user.user]
         ),

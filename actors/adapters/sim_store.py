@@ -160,6 +160,7 @@ def _user_record(disk: Disk, user: rows.UserRow) -> messages.UserRecord:
         revision=configs[-1].revision if configs else 0,
         credentials="none" if not credentials or credentials[0].state == "removed" else credentials[0].state,
         ciphertext=credentials[0].ciphertext if credentials else None,
+        sealed=credentials[0] if credentials else None,
         pauses=tuple(sorted(pauses, key=lambda row: (row.since_at, row.reason))),
     )
 

@@ -1,4 +1,4 @@
-"""What the database answers about totals, one pair, audit, bars and credentials."""
+"""What the database answers about totals, one pair, audit and bars."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from actors import rows
 from actors.adapters.duck_control import LIMIT_MAX
 from actors.errors import StoreRefused
-from actors.messages import ListAudit, ListPrices, LoadCredentials, ShowPair, Totals, Traded
+from actors.messages import ListAudit, ListPrices, ShowPair, Totals, Traded
 from tests.adapters.duck_rows import HOUR_MS, NOON_MS, change, database, fill, order, pair
 
 
@@ -19,10 +19,6 @@ async def db(tmp_path):
     await made.open()
     yield made
     await made.close()
-
-
-def sealed(user, **changes):
-    return rows.CredentialRow(**{"user": user, "ciphertext": b"x", "key_id": "k", "stored_at": NOON_MS} | changes)
 
 
 def audit(number, **changes):
@@ -35,11 +31,6 @@ def bar(second, token="KOGE"):
         token=token, second=second, open=D(1), high=D(2), low=D(1), close=D(2), quantity=D(3), quote_quantity=D(4),
         trades=5,
     )  # fmt: skip
-
-
-async def test_credentials_come_by_user_without_the_removed_ones(db):
-    await db.commit([[sealed("carol"), sealed("alice", checked_at=NOON_MS), sealed("bob", state="removed")]])
-    assert await db.query(LoadCredentials()) == (sealed("alice", checked_at=NOON_MS), sealed("carol"))
 
 
 async def test_a_pair_comes_with_its_orders_fills_and_changes_oldest_first(db):

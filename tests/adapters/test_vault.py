@@ -133,3 +133,44 @@ def test_the_environment_of_the_process_is_used_unless_another_is_given(tmp_path
     (tmp_path / "master.key").chmod(0o400)
     FileVault.at(tmp_path / "state")
     assert not (tmp_path / "state").exists()
+
+
+def test_a_key_is_changed_with_both_valid_meanwhile(tmp_path, vault):
+    before = vault.seal("alice", SECRET)
+    first = vault.key_id
+    vault.add_key()
+    assert vault.keys == 2
+    assert vault.key_id != first
+    after = vault.seal("alice", SECRET)
+    assert vault.open("alice", before) == vault.open("alice", after) == SECRET
+    again = FileVault.at(tmp_path, {})
+    assert again.key_id == vault.key_id
+    assert again.open("alice", before) == SECRET
+    vault.drop_old_keys()
+    for one in (vault, FileVault.at(tmp_path, {})):
+        assert one.keys == 1
+        assert one.open("alice", after) == SECRET
+        with pytest.raises(IntegrityError):
+            one.open("alice", before)
+
+
+def test_a_changed_key_file_is_as_private_as_the_first(tmp_path, vault):
+    (tmp_path / "master.key.new").write_text("of a change that was cut short")
+    vault.add_key()
+    assert (tmp_path / "master.key").stat().st_mode & 0o777 == 0o600
+    assert not (tmp_path / "master.key.new").exists()
+
+
+def test_a_key_file_that_cannot_be_changed_leaves_the_key_as_it_is(tmp_path, vault):
+    before = vault.key_id
+    (tmp_path / "master.key.new").mkdir()
+    with pytest.raises(StoreError, match="cannot be changed"):
+        vault.add_key()
+    assert (vault.key_id, vault.keys) == (before, 1)
+
+
+def test_only_the_own_file_may_be_changed(tmp_path, vault):
+    assert vault.writable
+    assert vault.where == str(tmp_path / "master.key")
+    assert not FileVault.at(tmp_path / "other", {"CREDENTIALS_DIRECTORY": str(tmp_path)}).writable
+    assert not VAULT.writable
