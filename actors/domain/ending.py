@@ -55,7 +55,7 @@ def send(turn: Turn, state: oto.Cancelling) -> None:
         turn.state = state
         turn.look()
         return
-    if leg.name == "pending":  # the fill of the working leg is taken as it is: from now on both are to end
+    if leg.name != state.target and leg.name == "pending":  # the working leg's fill is taken as it is: both are to end
         state = replace(state, target="pending", absence=None)
     turn.state = replace(state, in_air=state.in_air | {leg.order_id})
     turn.wish(oto.CancelOrder(leg.order_id))

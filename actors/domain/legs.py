@@ -182,7 +182,8 @@ def with_executions(leg: Leg, executions: Iterable[Execution]) -> Absorbed:
     new = [row for index, row in enumerate(rows) if index not in known]
     if upto < leg.told:
         taken = (*real, *invented)
-        fresh = tuple(row for row in new if not any(_overlap(row, fill) for fill in taken))
+        covered = max((fill.upto for fill in invented), default=ZERO)  # up to here the total is booked already
+        fresh = tuple(row for row in new if row.upto > covered and not any(_overlap(row, fill) for fill in taken))
         leg = replace(leg, fills=_by_place((*taken, *fresh)))
         return _checked(Absorbed(leg, fresh, (), tuple(wrong)))
     if unmatched:  # never both: which of the two lists is true is for a human to say
@@ -350,7 +351,8 @@ def _equal_value(one: Execution, other: Execution) -> bool:
 
 def _checked(absorbed: Absorbed) -> Absorbed:
     leg = absorbed.leg
-    over = leg.booked > leg.told or (leg.quantity > 0 and leg.told > leg.quantity)
+    growing = leg.name == "pending" and not leg.terminal  # perhaps released again on each partial fill (wire § 7.3)
+    over = leg.booked > leg.told or (0 < leg.quantity < leg.told and not growing)
     if not over:
         return absorbed
     what = f"order {leg.order_id}: booked {leg.booked}, told {leg.told}, ordered {leg.quantity}: overfilled"

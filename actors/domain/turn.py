@@ -29,7 +29,7 @@ def begin(plan: Plan, rules: Rules, at: Instant) -> tuple[oto.Placing, tuple[oto
 
 def recover(pair: Pair, at: Instant) -> tuple[oto.Reconciling, tuple[oto.Effect, ...]]:
     """A pair that an earlier life left open, as its rows tell it."""
-    live = replace(fresh_live(pair, at), looking=True)
+    live = replace(fresh_live(unwind.as_found(pair), at), looking=True)
     return oto.Reconciling(live=live), (oto.TakeLook(since_of(pair)),)
 
 

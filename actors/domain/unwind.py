@@ -41,16 +41,19 @@ def start(turn: Turn) -> oto.Unwinding:
 def resumed(turn: Turn) -> oto.Unwinding:
     """After a restart, or when a sale of a closed pair has news."""
     now = turn.at.mono_ms
-    pair = turn.pair
-    sales = tuple(_as_found(sale) for sale in pair.sales)
-    turn.pair = replace(pair, sales=sales)
-    doubt = any(sale.state == "unresolved" for sale in sales)
+    turn.pair = as_found(turn.pair)
+    doubt = any(sale.state == "unresolved" for sale in turn.pair.sales)
     return oto.Unwinding(
         live=turn.live,
-        rung=len(sales),
+        rung=len(turn.pair.sales),
         due=now,
         absence=Absence(doubt_ms=now) if doubt else None,
     )
+
+
+def as_found(pair: Pair) -> Pair:
+    """A pair as its rows tell it, its sales as they may be by now."""
+    return replace(pair, sales=tuple(_as_found(sale) for sale in pair.sales))
 
 
 def _as_found(sale: Sale) -> Sale:
@@ -111,13 +114,14 @@ def claim_ghosts(turn: Turn, reports: Iterable[OrderReport], views: Iterable[Ord
     What is like the sale whose outcome is open is left to that one: its request is the likelier cause.
     """
     pair = turn.pair
+    unheard = [report for report in reports if pair.leg_of(report.order_id) is None]
     unowned = [view for view in views if pair.leg_of(view.order_id) is None]
     claimed: list[str] = []
     taken: set[str] = set()
     for sale in sorted(pair.sales, key=lambda sale: -sale.number):
         if sale.leg.order_id is not None or sale.state == "intent":
             continue
-        found = [order_id for order_id in candidates(_wanted(pair, sale), reports, unowned) if order_id not in taken]
+        found = [order_id for order_id in candidates(_wanted(pair, sale), unheard, unowned) if order_id not in taken]
         if sale.state not in ENDED:
             taken.update(found)
         elif found:
@@ -298,6 +302,7 @@ def _give_up(turn: Turn, quantity: Decimal, why: str) -> None:
 
 def _adopt(turn: Turn, sale: Sale, order_id: str) -> None:
     """The sale's order is known: it rests on its rung from now on."""
+    assert turn.pair.leg_of(order_id) is None, order_id
     _put(turn, replace(sale, state="open", leg=replace(sale.leg, order_id=order_id)))
     step_ms = int(turn.pair.rules.config.unwind_step_seconds * 1000)
     turn.state = replace(_state(turn), absence=None, refusals=0, due=turn.at.mono_ms + step_ms)
