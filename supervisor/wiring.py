@@ -217,6 +217,10 @@ class Daemon:
         """Lets a running actor die at its next await point. Raises Refusal: it does not run."""
         self._tree.crash(path, why)
 
+    def running(self) -> list[str]:
+        """Paths of the actors that are ready."""
+        return self._tree.running()
+
     def subscribe(self, subscriber: Subscriber) -> None:
         """subscriber hears what happens to actors."""
         self._tree.subscribe(subscriber)
