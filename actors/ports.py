@@ -192,6 +192,27 @@ class Vault(Protocol):
     @property
     def key_id(self) -> str: ...
 
+    @property
+    def keys(self) -> int:
+        """How many keys open; the first one seals. More than one while the key is being changed."""
+        ...
+
+    @property
+    def where(self) -> str: ...
+
+    @property
+    def writable(self) -> bool:
+        """Whether add_key and drop_old_keys may be used: the key file is the daemon's own."""
+        ...
+
+    def add_key(self) -> None:
+        """From now on a new key seals. Durable on return. Raises StoreError."""
+        ...
+
+    def drop_old_keys(self) -> None:
+        """Only the sealing key is left. Durable on return. Raises StoreError."""
+        ...
+
     def seal(self, user: str, secret: Mapping[str, Any]) -> bytes: ...
 
     def open(self, user: str, ciphertext: bytes) -> Mapping[str, Any]:

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from actors.adapters.exchange import PrivateGateway, PublicGateway
-from actors.adapters.http import HttpSession
+from actors.adapters.http import HttpSession, HttpStatistics
 from actors.adapters.limits import AddressLimits, Rates
+from actors.errors import NotSent
 from actors.messages import UserRecord
 from actors.ports import Dialer, Vault, Wall
 
@@ -22,7 +23,7 @@ class Sessions:
     def __init__(
         self, rest_base: str, dialer: Dialer, rates: Rates, vault: Vault, wall: Wall, *, call_s_max: float
     ) -> None:
-        self._rest_base, self._dialer, self._vault, self._wall = rest_base, dialer, vault, wall
+        self._rest_base, self._dialer, self.vault, self._wall = rest_base, dialer, vault, wall
         self._call_s_max = call_s_max
         self._limits = AddressLimits(rates)
         self._private: dict[str, HttpSession] = {}
@@ -51,14 +52,29 @@ class Sessions:
         return self._gateways[user]
 
     def exchange(self, user: str) -> PrivateGateway:
+        """Raises: NotSent: a user that is not, or no longer, there has no session."""
+        if user not in self._gateways:
+            raise NotSent("no session", where=f"user {user}", do="create the user first")
         return self._gateways[user]
+
+    async def close_one(self, user: str) -> None:
+        """Of a removed user: its cookies are forgotten."""
+        self._gateways.pop(user, None)
+        session = self._private.pop(user, None)
+        if session is not None:
+            session.renew({}, {})
+            await session.aclose()
+
+    def statistics(self) -> dict[str, HttpStatistics]:
+        """By user; "" is the session of public calls."""
+        return {user: session.statistics() for user, session in (("", self._public), *self._private.items())}
 
     async def close(self) -> None:
         for session in (*self._private.values(), self._public):
             await session.aclose()
 
     def _secrets(self, record: UserRecord) -> tuple[Mapping[str, str], Mapping[str, str]]:
-        if record.ciphertext is None:
+        if not record.ciphertext:
             return {}, {}
-        secret: Mapping[str, Any] = self._vault.open(record.user.user, record.ciphertext)
+        secret: Mapping[str, Any] = self.vault.open(record.user.user, record.ciphertext)
         return secret.get("cookies", {}), secret.get("headers", {})

@@ -8,52 +8,46 @@ over memory. Nothing here decides about trading.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
 from random import Random
 from typing import Any
 
 import trio
-from msgspec import Struct
 from msgspec.structs import replace
 
-from actors import desk, feed, keeper, store, tokens, trader
-from actors.domain.instrument import Market
+from actors import desk, keeper, store, tokens, trader
 from actors.domain.keyschedule import Timing
 from actors.domain.quotes import Quote
 from actors.domain.trading import Pause
 from actors.errors import Refusal
 from actors.messages import (
     Drain,
+    DropKey,
     FeedSnapshot,
     KeepKey,
     ListenKey,
     LoadUsers,
-    OwnOrder,
-    StopTrading,
+    SessionRenewed,
     TraderSnapshot,
     UserRecord,
 )
-from actors.ports import Address, Database, FeedLink, Inbox, Log, Sockets, Started, Wall
-from actors.rows import AuditRow, PauseRow
-from actors.snapshots import HINTS
+from actors.ports import Address, Inbox, PrivateExchange, Started
 from actors.store import StoreRows, StoreStatistics
-from supervisor.bus import EventBus
+from supervisor.access import Access, nobody_else
 from supervisor.chaos import chaos
+from supervisor.feeds import FeedsByUse
+from supervisor.keyring import Keyring
 from supervisor.lifecycle import Happened, Node, Subscriber, reporter
 from supervisor.mailbox import Cell
-from supervisor.sessions import Sessions
-from supervisor.spec import NAME, ChildSpec, FamilySpec, GroupSpec, Start
+from supervisor.outfit import Outside as Outside
+from supervisor.outfit import Patience as Patience
+from supervisor.people import People
+from supervisor.spec import ChildSpec, FamilySpec, GroupSpec, Start
 from supervisor.tree import END_S_MAX, STOP_S_MAX, Tree
-
-FEED_LINGER_S = 60.0
-"""A feed that nobody uses any more is kept so long: a user who changes back and forth costs no reconnect."""
 
 TRADER_CAPACITY = 256
 """Commands and news of one user: people and the keeper send a few a minute."""
-
-FEED_CAPACITY = 8192
-"""Permits and ends of all traders of a token: 1,000 users at once and their last pairs' ends, several times."""
 
 STORE_CAPACITY = 4096
 """Senders that may have a write waiting: one per trader, feed and command; beyond it they wait at the door."""
@@ -63,31 +57,6 @@ READY_S_MAX = 10.0
 
 PROGRESS_S_MAX = 30.0
 """An actor whose loop has not come round for so long is stuck: each turn of it takes milliseconds."""
-
-FORCE_S = 10.0
-"""For the first answer of an incarnation that replaced a stuck one."""
-
-
-class Outside(Struct, frozen=True, kw_only=True):
-    """The world, through ports. rng: seeds every actor's own generator. rate: trio seconds per real second."""
-
-    wall: Wall
-    sockets: Sockets
-    sessions: Sessions
-    database: Database
-    rng: Random
-    log: Log
-    bus: EventBus
-    rate: float = 1.0
-
-
-class Patience(Struct, frozen=True, kw_only=True):
-    """Seconds, from the configuration."""
-
-    publish_s: float = 2.0
-    commit_wait_s: float = 0.0
-    commit_rows: int = 1000
-    renew_s: float = 1500.0
 
 
 class Daemon:
@@ -106,8 +75,9 @@ class Daemon:
         paper: Start | None = None,
         kept: Mapping[str, Any] | None = None,
         on_stuck: Callable[[tuple[str, ...]], None] | None = None,
+        access: Access | None = None,
     ) -> None:
-        """kept: supervision options of traders and feeds (supervisor/spec.py, Kept)."""
+        """kept: supervision options of traders and feeds (supervisor/spec.py, Kept). access None: nobody_else()."""
         self.outside = outside
         self.wall = outside.wall
         self.mode, self.version = mode, version
@@ -115,19 +85,17 @@ class Daemon:
         self.patience = patience or Patience()
         self.store_shown: Cell[StoreStatistics] = Cell()
         self.draining = False
+        self.access = access or nobody_else()
+        self.rate = outside.rate
         self._settings = settings
-        self._ws_public = ws_public
         # Our own actors' deadlines are about work done in real time: --speed scales the world's, not these.
         self._kept = {"ready_s_max": READY_S_MAX, **(kept or {})}
         self._kept["ready_s_max"] *= outside.rate
         self._seed = outside.rng.getrandbits(64)
         self._keys: dict[str, Cell[ListenKey]] = {}
         self._snapshots: dict[str, Cell[TraderSnapshot]] = {}
-        self._quotes: dict[str, Cell[Quote]] = {}
-        self._feeds: dict[str, Cell[FeedSnapshot]] = {}
-        self._feed_names: dict[str, str] = {}  # symbol → name of its feed
-        self._uses: dict[str, str] = {}  # user → symbol
         self._users: list[str] = []
+        self._records: dict[str, UserRecord] = {}
         self._nursery: trio.Nursery
         rate = outside.rate
         children: list[ChildSpec | FamilySpec] = [
@@ -166,6 +134,18 @@ class Daemon:
         self._tree.subscribe(self._happened)
         self.store: Address = self._tree.mailbox("store")
         self.tokens: Address = self._tree.mailbox("tokens")
+        self.feeds = FeedsByUse(
+            self._tree, outside, settings, ws_public=ws_public, store=self.store, kept=self._kept,
+            own_rng=self._own_rng, snapshots=self.snapshots,
+        )  # fmt: skip
+        self.people = People(
+            self,
+            outside.sessions.vault,
+            events=outside.bus,
+            log=outside.log.bind(child="people"),
+            boot=outside.bus.boot,
+        )
+        self.keyring = Keyring(self.people, outside.bus)
 
     # -- life
 
@@ -182,12 +162,16 @@ class Daemon:
         """
         try:
             async with trio.open_nursery() as nursery:
-                self._nursery = nursery
+                self._nursery = self.feeds.nursery = nursery
+                await nursery.start(self.people.run)
+                await nursery.start(self.keyring.watch)
                 await nursery.start(self._supervise)
                 if before_trading is not None:
                     await before_trading()
                 for record in await self.store.ask(LoadUsers()):
                     self.take_in(record)
+                self.people.open()
+                nursery.start_soon(self.keyring.recall)
                 task_status.started()
         except BaseExceptionGroup as group:
             error = only(group)
@@ -234,15 +218,50 @@ class Daemon:
     def take_in(self, record: UserRecord) -> None:
         """A user that the store knows gets a session and, once configured, a trader."""
         user = record.user.user
-        self.outside.sessions.open(record)
-        self._keys.setdefault(user, Cell())
-        self._snapshots.setdefault(user, Cell())
+        self._records[user] = record
         if user not in self._users:
+            self.outside.sessions.open(record)
             self._users.append(user)
             self._users.sort()
-        if record.config is not None:
+        self._keys.setdefault(user, Cell())
+        self._snapshots.setdefault(user, Cell())
+        if record.config is not None and self.trader(user) is None:
             self._tree.put("traders", self._trader_spec(user))
             self._tree.mailbox("keeper").post(KeepKey(user))
+
+    def remember(self, record: UserRecord) -> None:
+        self._records[record.user.user] = record
+
+    def renew(self, record: UserRecord) -> None:
+        """New credentials: the session sends them from its next request on; keeper and trader look again."""
+        user = record.user.user
+        self.remember(record)
+        self.outside.sessions.open(record)
+        if (address := self.trader(user)) is not None:
+            self._tree.mailbox("keeper").post(KeepKey(user))
+            address.post(SessionRenewed())
+
+    async def let_go(self, user: str) -> None:
+        """Ends a trader in order; its feed and its listen key with it. Raises: Refusal STUCK."""
+        if self.trader(user) is None:
+            return
+        answer = await self._tree.remove(f"traders/{user}")
+        if answer.did == "stuck":
+            raise Refusal("its trader does not end", code="STUCK", where=f"traders/{user}", do="restart otod")
+        self._tree.mailbox("keeper").post(DropKey(user))
+        self.feeds.release(user)
+
+    async def forget(self, user: str) -> None:
+        """A removed user leaves nothing here."""
+        self._users.remove(user)
+        for known in (self._records, self._keys, self._snapshots):
+            known.pop(user, None)
+        await self.outside.sessions.close_one(user)
+
+    async def until_flat(self, user: str) -> None:
+        cell = self._snapshots[user]
+        while cell.value is not None and cell.value.pair is not None:
+            await cell.changed(cell.version)
 
     def _trader_spec(self, user: str) -> ChildSpec:
         world = desk.World(
@@ -252,7 +271,7 @@ class Daemon:
             rows=StoreRows(self.store),
             tokens=self.tokens,
             keeper=self._tree.mailbox("keeper"),
-            feeds=self,
+            feeds=self.feeds,
             key=self._keys[user],
             snapshot=self._snapshots[user],
             sockets=self.outside.sockets,
@@ -274,91 +293,7 @@ class Daemon:
     def _happened(self, it: Happened) -> None:
         """A trader that was given up is a pause of its user: durable, and ended by an operator only (F47)."""
         if it.what == "parked" and it.path.startswith("traders/"):
-            self._nursery.start_soon(self._record_crash, it.path.removeprefix("traders/"), it.why)
-
-    async def _record_crash(self, user: str, why: str) -> None:
-        now_ms = self.wall.now_ms()
-        pause = Pause(reason="CRASHED", since_ms=now_ms, detail=why, hint=HINTS["CRASHED"])
-        cell = self._snapshots[user]
-        if cell.value is not None and all(other.reason != "CRASHED" for other in cell.value.pauses):
-            cell.publish(replace(cell.value, pauses=(*cell.value.pauses, pause)))
-        row = PauseRow(user=user, reason="CRASHED", since_at=now_ms, detail=why, hint=pause.hint)
-        audit = AuditRow(
-            audit_id=f"supervisor-{user}-{now_ms}",
-            happened_at=now_ms,
-            who="supervisor",
-            user=user,
-            action="pause",
-            after="CRASHED",
-        )
-        await StoreRows(self.store).write([row, audit])
-        self.outside.bus.emit(f"pause.{user}", "paused", reason="CRASHED", detail=why)
-
-    # -- feeds by use (ports.Feeds)
-
-    def use(self, user: str, market: Market) -> FeedLink:
-        symbol = market.instrument.symbol
-        before = self._uses.get(user)
-        self._uses[user] = symbol
-        if symbol not in self._feed_names:
-            token = market.token.name
-            taken = token in self._feed_names.values() or not NAME.fullmatch(token)
-            name = market.token.alpha_id if taken else token
-            self._feed_names[symbol] = name
-            self._quotes[symbol] = Cell()
-            self._feeds[symbol] = Cell()
-            self._tree.put("feeds", self._feed_spec(name, market))
-        if before is not None and before != symbol:
-            self._nursery.start_soon(self._retire, before)
-        address = self._tree.mailbox(f"feeds/{self._feed_names[symbol]}")
-        return FeedLink(self._quotes[symbol], address)
-
-    def release(self, user: str) -> None:
-        symbol = self._uses.pop(user, None)
-        if symbol is not None:
-            self._nursery.start_soon(self._retire, symbol)
-
-    async def _retire(self, symbol: str) -> None:
-        await trio.sleep(FEED_LINGER_S)
-        if symbol not in self._uses.values() and symbol in self._feed_names:
-            name = self._feed_names.pop(symbol)
-            del self._quotes[symbol], self._feeds[symbol]
-            await self._tree.remove(f"feeds/{name}")
-
-    def _feed_spec(self, name: str, market: Market) -> ChildSpec:
-        symbol = market.instrument.symbol
-        outside = self.outside
-        return ChildSpec(
-            name=name,
-            start=partial(
-                feed.run,
-                market=market,
-                quotes=self._quotes[symbol],
-                snapshot=self._feeds[symbol],
-                sockets=outside.sockets,
-                url=self._ws_public,
-                public=outside.sessions.public,
-                rows=StoreRows(self.store),
-                refill=partial(self._resting, symbol),
-                wall=self.wall,
-                rng=self._own_rng(f"feeds/{name}"),
-                log=outside.log.bind(child=f"feeds/{name}", symbol=symbol),
-                events=outside.bus,
-                stale_s=self._settings.stale_s,
-                price_age_s=self._settings.price_age_s_max,
-                rotate_s=self._settings.rotate_s,
-            ),
-            capacity=FEED_CAPACITY,
-            progress_s_max=PROGRESS_S_MAX * self.outside.rate,
-            **self._kept,
-        )
-
-    def _resting(self, symbol: str) -> Iterable[tuple[str, str, Sequence[OwnOrder]]]:
-        """Own orders of a symbol as the traders' snapshots show them: for a feed that lost its register."""
-        for user, cell in self._snapshots.items():
-            shown = cell.value
-            if shown is not None and shown.pair is not None and shown.symbol == symbol and shown.own_orders:
-                yield user, shown.pair.pair_id, shown.own_orders
+            self._nursery.start_soon(self.people.record_crash, it.path.removeprefix("traders/"), it.why)
 
     # -- fixed children
 
@@ -417,6 +352,12 @@ class Daemon:
         except Refusal:
             return None
 
+    def show_pause(self, user: str, pause: Pause) -> None:
+        """Of a trader that cannot tell it itself."""
+        cell = self._snapshots[user]
+        if cell.value is not None and all(other.reason != pause.reason for other in cell.value.pauses):
+            cell.publish(replace(cell.value, pauses=(*cell.value.pauses, pause)))
+
     def snapshot(self, user: str) -> TraderSnapshot | None:
         cell = self._snapshots.get(user)
         return cell.value if cell is not None else None
@@ -426,19 +367,18 @@ class Daemon:
         return tuple(snapshot for snapshot in shown if snapshot is not None)
 
     async def user_record(self, user: str) -> UserRecord:
-        records: tuple[UserRecord, ...] = await self.store.ask(LoadUsers())
-        for record in records:
-            if record.user.user == user:
-                return record
-        raise Refusal(f"no user '{user}'", code="USER_UNKNOWN", do="see otoctl user list")
+        await trio.lowlevel.checkpoint()
+        return self.people.record(user)
+
+    def records(self) -> Mapping[str, UserRecord]:
+        """As far as changes go through here; wishes and pauses are the traders' (snapshots)."""
+        return self._records
+
+    def exchange(self, user: str) -> PrivateExchange:
+        return self.outside.sessions.exchange(user)
 
     def feed(self, token: str) -> tuple[FeedSnapshot | None, Quote | None]:
-        """By short name, alphaId or symbol, as far as somebody uses it."""
-        for symbol, cell in self._feeds.items():
-            shown = cell.value
-            if shown is not None and token in (shown.market.token.name, shown.market.token.alpha_id, symbol):
-                return shown, self._quotes[symbol].value
-        return None, None
+        return self.feeds.shown(token)
 
     def tree(self) -> Node:
         return self._tree.statistics()
@@ -447,19 +387,7 @@ class Daemon:
         await self._tree.restart(path)
 
     async def force_stop(self, user: str, who: str) -> TraderSnapshot:
-        """A trader that does not answer: its wish is stored, its incarnation replaced; the next one cancels."""
-        record = await self.user_record(user)
-        now_ms = self.wall.now_ms()
-        stopped = replace(record.user, wanted="stopped", updated_at=now_ms)
-        audit = AuditRow(
-            audit_id=f"control-{user}-{now_ms}", happened_at=now_ms, who=who, user=user, action="force_stop"
-        )
-        await StoreRows(self.store).write([stopped, audit])
-        await self._tree.restart(f"traders/{user}")
-        answer: TraderSnapshot = await self._tree.mailbox(f"traders/{user}").ask(
-            StopTrading(who, now=True), within_s=FORCE_S * self.outside.rate
-        )
-        return answer
+        return await self.people.force_stop(user, who)
 
 
 def only(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -1,0 +1,33 @@
+"""What a daemon is built from: the world through ports, and its patience with itself."""
+
+from __future__ import annotations
+
+from random import Random
+
+from msgspec import Struct
+
+from actors.ports import Database, Log, Sockets, Wall
+from supervisor.bus import EventBus
+from supervisor.sessions import Sessions
+
+
+class Outside(Struct, frozen=True, kw_only=True):
+    """The world, through ports. rng: seeds every actor's own generator. rate: trio seconds per real second."""
+
+    wall: Wall
+    sockets: Sockets
+    sessions: Sessions
+    database: Database
+    rng: Random
+    log: Log
+    bus: EventBus
+    rate: float = 1.0
+
+
+class Patience(Struct, frozen=True, kw_only=True):
+    """Seconds, from the configuration."""
+
+    publish_s: float = 2.0
+    commit_wait_s: float = 0.0
+    commit_rows: int = 1000
+    renew_s: float = 1500.0
