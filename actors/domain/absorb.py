@@ -110,6 +110,7 @@ class Turn:
             self.wish(oto.AskPause("LEDGER_MISMATCH", f"sold {sums.sold}, but bought only {sums.bought}"))
         for report in self.live.early:
             self.wish(oto.Unclaimed(report))
+        self.effects = [effect for effect in self.effects if not isinstance(effect, oto.TakeLook)]
         self.state = oto.Closed(pair=pair, outcome=outcome)
         self.wish(oto.Finished(outcome))
 
@@ -229,7 +230,8 @@ class Turn:
             self.live = replace(self.live, unheard_ms=None)
 
     def _unknown(self, report: OrderReport) -> None:
-        if len(self.live.early) >= EARLY_MAX or not oto.wants_unknown(self.state):
+        ours = report.symbol == self.pair.plan.symbol and oto.wants_unknown(self.state)
+        if not ours or len(self.live.early) >= EARLY_MAX:
             self.wish(oto.Unclaimed(report))
         else:
             self.live = replace(self.live, early=(*self.live.early, report))

@@ -56,8 +56,8 @@ def _news(
     closed = _adopt_ghost(turn, closed, event)
     turn.absorb(event)
     before, after = closed.pair, turn.pair
-    if any(_lives(leg) for leg in after.legs()):
-        what = f"pair {turn.where} was closed as {closed.outcome}, and an order of it lives"
+    if any(_is_ghost(before, leg) or _lives(leg) for leg in after.legs()):
+        what = f"pair {turn.where} was closed as {closed.outcome}, and there is an order of it"
         turn.wish(oto.AskPause("ORDER_UNRESOLVED", what))
     elif _sums(before) != _sums(after):
         what = f"pair {turn.where} was closed as {closed.outcome}, and then fills of it were told"
@@ -96,6 +96,11 @@ def _quietly(turn: Turn, event: oto.Event) -> tuple[oto.Effect, ...]:
 
 def _listening(closed: oto.Closed, at: Instant) -> Turn:
     return Turn(oto.Reconciling(live=fresh_live(closed.pair, at)), at)
+
+
+def _is_ghost(before: Pair, leg: Leg) -> bool:
+    """An order that was taken for absent. (A pending leg that is heard of at last is no surprise.)"""
+    return leg.name != "pending" and leg.order_id is not None and before.leg_of(leg.order_id) is None
 
 
 def _lives(leg: Leg) -> bool:

@@ -49,8 +49,9 @@ TROUBLE_PAUSES: dict[Trouble, PauseReason] = {
 }
 """The pause that a request without an answer deserves besides its proof (design § 4). Others settle by the proof."""
 
-CancelCause = Literal["timeout", "operator", "stop", "external", "rejected"]
-"""external: somebody else ended a leg; rejected: the exchange did not take the pending leg at its release."""
+CancelCause = Literal["timeout", "operator", "stop", "external", "rejected", "given_up"]
+"""external: somebody else ended a leg; rejected: the exchange did not take the pending leg at its release; given_up:
+what is left was handed to a human, so that nothing of it is sold any more, whatever is heard later."""
 
 
 # -- states
@@ -129,6 +130,7 @@ class Unwinding(Struct, frozen=True, tag=True, kw_only=True):
     rung: int
     due: int
     refusals: int = 0
+    refusal: str = ""  # the last one, for people
     floor_rested: bool = False  # a sale has rested at the floor for one step
     in_air: frozenset[str] = frozenset()  # cancels of sales without an ending yet
     absence: Absence | None = None  # while the newest sale is unresolved

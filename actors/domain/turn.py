@@ -138,6 +138,8 @@ def _cancel(turn: Turn, cause: oto.CancelCause) -> None:
     """Notes that the pair is to end; an open one times out when the state is settled."""
     if turn.pair.cancel_cause in (None, "timeout") and not isinstance(turn.state, oto.Unwinding):
         turn.pair = replace(turn.pair, cancel_cause=cause)
+        if isinstance(turn.state, oto.Cancelling):
+            turn.state = replace(turn.state, retry_due=turn.at.mono_ms)  # what was waited for counts no more
 
 
 def _cancel_ended(turn: Turn, event: oto.CancelEnded) -> None:

@@ -6,7 +6,8 @@ proof only, because a second sale would sell the user's own holdings. Rung n of 
 that rested at the floor is the last: what it left is shown and the user pauses INVENTORY_LEFT.
 
 The next sale waits until all earlier ones are over. A sale whose absence was proven and that appears after all (a
-ghost) pauses the user and is cancelled at once; what it sold is booked like any other.
+ghost) pauses the user and is cancelled at once; what it sold is booked like any other. What was given up is a human's
+to sell: a pair that is opened again after that follows its orders to their end and sells nothing.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ def current(pair: Pair) -> Sale | None:
 
 def wants_price(state: oto.State, mono_ms: int) -> bool:
     """Whether the pair waits for a fresh market price: the shell then sends Priced."""
-    return isinstance(state, oto.Unwinding) and current(state.live.pair) is None and mono_ms >= state.due
+    return isinstance(state, oto.Unwinding) and _flat(state.live.pair) and mono_ms >= state.due
 
 
 def dues(state: oto.Unwinding) -> list[int]:
@@ -88,7 +89,7 @@ def dues(state: oto.Unwinding) -> list[int]:
 def react(turn: Turn, state: oto.Unwinding, event: oto.SaleEnded | oto.Priced) -> None:
     if isinstance(event, oto.SaleEnded):
         _sale_ended(turn, state, event)
-    elif current(turn.pair) is None and turn.at.mono_ms >= state.due:
+    elif _flat(turn.pair) and turn.at.mono_ms >= state.due:
         _next_sale(turn, state, event.price)
 
 
@@ -96,8 +97,12 @@ def durable(turn: Turn, number: int) -> None:
     sale = current(turn.pair)
     if sale is None or sale.number != number or sale.state != "intent":
         raise IllegalEvent(f"sale {number} became durable twice", where=turn.where, do="report this bug")
-    _put(turn, replace(sale, state="air"))
-    turn.wish(oto.PlaceSale(number))
+    pair = turn.pair
+    if accounts(pair).leftover < sale.leg.quantity or _owed(pair):
+        _put(turn, replace(sale, state="refused"))  # by us: a late fill has sold a part of it meanwhile
+    else:
+        _put(turn, replace(sale, state="air"))
+        turn.wish(oto.PlaceSale(number))
 
 
 def looked(turn: Turn, state: oto.Unwinding, look: Look) -> None:
@@ -165,8 +170,8 @@ def settle(turn: Turn) -> None:
     for sale in tuple(living(turn.pair)):
         if sale.leg.complete:
             _sale_over(turn, sale)
-            if isinstance(turn.state, oto.Closed):
-                return
+    if turn.pair.sales and _flat(turn.pair):
+        _settle_flat(turn, turn.pair.sales[-1].leg)
 
 
 def _sale_over(turn: Turn, sale: Sale) -> None:
@@ -184,14 +189,30 @@ def _sale_over(turn: Turn, sale: Sale) -> None:
         due=now + TRY_AGAIN_MS if rejected else now,
         floor_rested=state.floor_rested or (at_floor and not leg.filled and not rejected),
         refusals=state.refusals + 1 if rejected else 0,
+        refusal=leg.status if rejected else "",
     )
     turn.live = replace(turn.live, look_due=now + turn.pair.rules.poll_ms)
-    if current(turn.pair) is not None:
-        return
-    if leftover_sellable(turn.pair, leg.price) == 0:
+
+
+def _flat(pair: Pair) -> bool:
+    """No sale is under way, and what was traded is booked: what is left is known."""
+    return current(pair) is None and not _owed(pair)
+
+
+def _owed(pair: Pair) -> bool:
+    return any(leg.booked < leg.told for leg in pair.legs())
+
+
+def _settle_flat(turn: Turn, last: Leg) -> None:
+    """After the newest sale: is that all?"""
+    handed_over = turn.pair.cancel_cause == "given_up"
+    left = leftover_sellable(turn.pair, last.price)
+    if left == 0:
         _close_sold(turn)
-    elif rejected and _state(turn).refusals >= REFUSALS_MAX:
-        _give_up(turn, leg.quantity, f"its sale was {leg.status} {REFUSALS_MAX} times")
+    elif handed_over:
+        _give_up(turn, left, "they were handed over before")
+    elif _state(turn).refusals >= REFUSALS_MAX:
+        _give_up(turn, left, f"its sale was refused {REFUSALS_MAX} times, last with {_state(turn).refusal}")
 
 
 def _not_by_us(turn: Turn, leg: Leg) -> None:
@@ -243,10 +264,12 @@ def _sale_ended(turn: Turn, state: oto.Unwinding, event: oto.SaleEnded) -> None:
         case Refused():
             _put(turn, replace(sale, state="refused"))
             refusals = state.refusals + (event.outcome.trouble is None)  # else it was never sent
-            turn.state = replace(_state(turn), refusals=refusals, due=turn.at.mono_ms + TRY_AGAIN_MS)
-            if refusals >= REFUSALS_MAX and event.outcome.trouble is None:
-                what = f"its sale was refused {refusals} times, last with {event.outcome.code}: {event.outcome.text}"
-                _give_up(turn, sale.leg.quantity, what)
+            turn.state = replace(
+                _state(turn),
+                refusals=refusals,
+                refusal=f"{event.outcome.code}: {event.outcome.text}",
+                due=turn.at.mono_ms + TRY_AGAIN_MS,
+            )
 
 
 def _doubt(turn: Turn, sale: Sale) -> None:
@@ -297,6 +320,7 @@ def _close_sold(turn: Turn) -> None:
 def _give_up(turn: Turn, quantity: Decimal, why: str) -> None:
     asset = turn.pair.rules.instrument.base_asset
     turn.wish(oto.AskPause("INVENTORY_LEFT", f"{quantity} {asset} of pair {turn.where} are not sold: {why}"))
+    turn.pair = replace(turn.pair, cancel_cause="given_up")
     turn.close("inventory_left")
 
 
