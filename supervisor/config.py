@@ -167,7 +167,6 @@ NOT_YET: Mapping[tuple[str, str], str] = {
     ("control", "viewers"): "roles",
     ("control", "users"): "roles",
     ("control", "socket_mode"): "other socket mode",
-    ("store", "live_days"): "retention of the live file",
     ("notifications", "urls"): "notifications",
     ("notifications", "repeat_s"): "notifications",
 }

@@ -25,7 +25,7 @@ from supervisor.config import Config
 from supervisor.endings import Ending, stuck, until_signal
 from supervisor.log import Logging
 from supervisor.outside import ControlBody, Limits, Place, real_world
-from supervisor.paper_house import open_doors, open_house, serve
+from supervisor.paper_house import House, open_doors, serve
 from supervisor.wiring import Daemon, Patience, only
 
 WEBSOCKETS_MAX = 300
@@ -112,7 +112,7 @@ class Service:
         paper = None
         if exchange.mode == "paper":
             doors = await open_doors()
-            house = open_house(self._state_dir / "paper", now_ms=system_now_ms())
+            house = House(self._state_dir / "paper", now_ms=system_now_ms())
             urls = doors.urls
             paper = partial(serve, house, doors, self._wall)
         place = Place(
@@ -138,6 +138,7 @@ class Service:
             duck={
                 "threads": settings.store.threads,
                 "memory_limit": settings.store.memory_limit,
+                "live_days": settings.store.live_days,
                 "accept_lost_records": self._options.accept_lost_records,
             },
         )

@@ -22,7 +22,7 @@ from actors.adapters.duck_dir import StateDir
 from actors.adapters.duck_file import OpenFile, duck_trouble, settings
 from actors.adapters.duck_publish import Publisher
 from actors.adapters.duck_queries import answer
-from actors.errors import StoreLost, StoreRefused
+from actors.errors import StoreError, StoreLost, StoreRefused
 from actors.ports import Wall
 from actors.rows import Row
 
@@ -58,6 +58,7 @@ class DuckStatistics(Struct, frozen=True, kw_only=True):
     committed_rows: int
     refused_rows: int
     set_aside_rows: int
+    trimmed_rows: int  # of old days, left to their published files
     published_files: int
     log_bytes: int
     lost_records: bool  # opened with accept_lost_records although the marker was ahead
@@ -67,7 +68,8 @@ class DuckDatabase:
     """See ports.Database. One per state directory; open() again after a failure starts from the file.
 
     state_dir: made if missing. identity: of the exchange, "paper" or mode and host names. instance: written into every
-    published row. memory_limit: as DuckDB reads it, "256MB".
+    published row. memory_limit: as DuckDB reads it, "256MB". live_days: how long final days
+    stay in the live file, 0: for ever.
     accept_lost_records: open even if records were lost since the marker was written (then reconcile everything).
     """
 
@@ -80,6 +82,7 @@ class DuckDatabase:
         wall: Wall,
         threads: int = 1,
         memory_limit: str = "256MB",
+        live_days: int = 0,
         run: Run | None = None,
         accept_lost_records: bool = False,
     ) -> None:
@@ -90,6 +93,7 @@ class DuckDatabase:
         self._config = settings(threads, memory_limit)
         self._run: Run = in_thread() if run is None else run
         self._accept_lost_records = accept_lost_records
+        self._live_days = live_days
         self._writing = trio.Lock()
         self._reading = trio.Lock()
         self._file: OpenFile | None = None
@@ -102,6 +106,7 @@ class DuckDatabase:
             committed_rows=file.committed_rows if file else 0,
             refused_rows=file.refused_rows if file else 0,
             set_aside_rows=file.set_aside_rows if file else 0,
+            trimmed_rows=file.trimmed_rows if file else 0,
             published_files=self._publisher.files,
             log_bytes=self._dir.log_bytes(),
             lost_records=file.lost_records if file else False,
@@ -134,21 +139,32 @@ class DuckDatabase:
         async with self._reading:
             now_ms = self._wall.now_ms()
             parts = await self._run(lambda: self._pending(now_ms))
+        trouble: StoreError | None = None
         for part in parts:
             async with self._reading:
-                await self._run(partial(self._publish, part))
+                try:
+                    await self._run(partial(self._publish, part, now_ms))
+                except StoreLost:
+                    raise
+                except StoreError as error:
+                    trouble = error  # one day's trouble holds up no other
         if parts:
             await self._run(self._publisher.write_scripts)
+        if trouble is not None:
+            raise trouble
         return bool(parts)
 
     async def checkpoint(self) -> None:
         """Moves the log into the database file; commits wait meanwhile (about 10 ms for each 10,000 rows in it).
+
+        Before that, beside the commits, one slice of days older than live_days leaves the database.
 
         Raises: StoreError, not enough free space; StoreLost, it failed and the database has to be opened again.
         """
         async with self._reading:
             now_ms = self._wall.now_ms()
             await self._run(lambda: self._opened().catch_up(now_ms))
+            await self._run(lambda: self._opened().trim(self._live_days, now_ms))
             async with self._writing:
                 await self._run(lambda: self._opened().checkpoint())
 
@@ -183,9 +199,9 @@ class DuckDatabase:
         with duck_trouble(str(self._dir.analytics), attached=True):
             return self._publisher.pending(self._opened().reader, now_ms)
 
-    def _publish(self, part: int) -> None:
+    def _publish(self, part: int, now_ms: int) -> None:
         with duck_trouble(str(self._dir.analytics), attached=True):
-            self._publisher.publish(self._opened().reader, part)
+            self._publisher.publish(self._opened().reader, part, now_ms)
 
     def _close(self, now_ms: int) -> None:
         file, self._file = self._file, None

@@ -22,6 +22,7 @@ from actors.adapters.duck_schema import (
     Kind,
     RejectedRow,
     columns,
+    key_text,
     quoted,
     to_line,
 )
@@ -44,11 +45,11 @@ def apply(connection: duckdb.DuckDBPyConnection) -> bool:
     days = {day for _, day in found if day is not None}
     kinds = {kind for kind, _ in found}
     if _RETRACT in kinds:
-        days.update(day for (day,) in connection.execute(_RETRACT_SQL, [last]).fetchall())
+        days |= _retract(connection, last)
     for name in sorted(kinds - {_RETRACT}):
         kind = _KIND[name]
-        if kind.TABLE in _MOVABLE:
-            days.update(day for (day,) in connection.execute(_moved_sql(kind), [last]).fetchall())
+        if kind.TABLE in DAY_OF:
+            days |= _note_changes(connection, kind, last)
         connection.execute(_insert_sql(kind, retracting=_RETRACT in kinds), [last]).fetchall()
     _leave_journal(connection, last)
     if any(_KIND[name].TABLE in IN_CATALOGUE for name in kinds):
@@ -87,8 +88,10 @@ def _apply_one(connection: duckdb.DuckDBPyConnection, seq: int) -> None:
     kind = _KIND[name]
     days = {CATALOGUE if day is None else day}
     if kind is rows.RetractFill:
-        days.update(day for (day,) in connection.execute(_RETRACT_SQL, [seq]).fetchall())
+        days |= _retract(connection, seq)
     else:
+        if kind.TABLE in DAY_OF:
+            days |= _note_changes(connection, kind, seq)
         connection.execute(_insert_sql(kind, retracting=False), [seq]).fetchall()
     _mark_unpublished(connection, days)
     _leave_journal(connection, seq)
@@ -103,6 +106,38 @@ def _reject_one(connection: duckdb.DuckDBPyConnection, seq: int, reason: str, at
     connection.execute(_insert_sql(RejectedRow, retracting=False), [seq]).fetchall()
     _leave_journal(connection, seq)
     connection.execute("COMMIT").fetchall()
+
+
+def _retract(connection: duckdb.DuckDBPyConnection, last: int) -> set[int]:
+    """Deletes the retracted fills; returns their days."""
+    gone = connection.execute(_RETRACT_SQL, [last]).fetchall()
+    if gone:
+        changes = [(day, rows.FillRow.TABLE, key_text(key)) for day, *key in gone]
+        parts, tables, keys = zip(*changes, strict=True)
+        connection.execute(_CHANGED_SQL, [list(parts), list(tables), list(keys)]).fetchall()
+    return {day for day, *_ in gone}
+
+
+def _note_changes(connection: duckdb.DuckDBPyConnection, kind: Kind, last: int) -> set[int]:
+    """Notes which rows of which days the publisher has to bring up to date; returns days that rows leave."""
+    connection.execute(
+        f"INSERT INTO changed_rows SELECT DISTINCT day, '{kind.TABLE}', key FROM journal"
+        f" WHERE kind = '{kind.__name__}' AND seq <= $1",
+        [last],
+    ).fetchall()
+    if kind.TABLE not in _MOVABLE:
+        return set()
+    moved = connection.execute(_moved_sql(kind), [last]).fetchall()
+    if moved:
+        parts, keys = zip(*moved, strict=True)
+        connection.execute(_CHANGED_SQL, [list(parts), [kind.TABLE] * len(parts), list(keys)]).fetchall()
+    return {day for day, _ in moved}
+
+
+_CHANGED_SQL = (
+    "INSERT INTO changed_rows SELECT unnest(CAST($1 AS INTEGER[])), unnest(CAST($2 AS VARCHAR[])),"
+    " unnest(CAST($3 AS VARCHAR[]))"
+)
 
 
 def _leave_journal(connection: duckdb.DuckDBPyConnection, last: int) -> None:
@@ -145,18 +180,18 @@ _RETRACT_SQL = (
     ' \'{"user":"VARCHAR","symbol":"VARCHAR","fill_id":"VARCHAR"}\') AS d'
     f" FROM journal WHERE kind = '{_RETRACT}' AND seq <= $1)"
     ' WHERE fills."user" = d."user" AND fills.symbol = d.symbol AND fills.fill_id = d.fill_id'
-    " RETURNING CAST(epoch_ms(fills.exchange_time) // 86400000 AS INTEGER)"
+    ' RETURNING CAST(epoch_ms(fills.exchange_time) // 86400000 AS INTEGER), fills."user", fills.symbol, fills.fill_id'
 )
 
 
 @cache
 def _moved_sql(kind: Kind) -> str:
-    """Days that rows of this table leave, because their newer version belongs to another day."""
+    """(day, key) of rows that leave a day, because their newer version belongs to another one."""
     table, day = kind.TABLE, quoted(DAY_OF[kind.TABLE])
     same = " AND ".join(f"{table}.{quoted(name)} = d.{quoted(name)}" for name in kind.KEY)
     old = f"CAST(epoch_ms({table}.{day}) // 86400000 AS INTEGER)"
     return (
-        f"SELECT DISTINCT {old} FROM {table} JOIN (SELECT day AS new_day, from_json_strict(document,"
+        f"SELECT DISTINCT {old}, key FROM {table} JOIN (SELECT day AS new_day, key, from_json_strict(document,"
         f" '{_shape(kind)}') AS d FROM journal WHERE kind = '{kind.__name__}' AND seq <= $1) ON {same}"
         f" WHERE {old} <> new_day"
     )

@@ -9,6 +9,7 @@ from typing import Any, Final
 import duckdb
 
 from actors import messages, rows
+from actors.adapters.duck_retention import LEAVING
 from actors.adapters.duck_schema import Kind, from_record, plain_decimal, select_list
 from actors.errors import StoreRefused
 
@@ -38,24 +39,25 @@ def totals(connection: Connection, question: messages.Totals, now_ms: int) -> me
     traded = {
         side: messages.Traded(fills=count, quantity=_sum(quantity), quote=_sum(quote))
         for side, count, quantity, quote in connection.execute(
-            "SELECT side, count(*), CAST(sum(quantity) AS VARCHAR), CAST(sum(quote_quantity) AS VARCHAR) FROM fills"
-            f" WHERE {fills[0]} GROUP BY 1",
+            "SELECT side, count(*), CAST(sum(quantity) AS VARCHAR), CAST(sum(quote_quantity) AS VARCHAR)"
+            f" FROM recorded_fills WHERE {fills[0]} GROUP BY 1",
             fills[1],
         ).fetchall()
     }
     ((counted,),) = connection.execute(
-        f"SELECT CAST(sum({COUNTED}) AS VARCHAR) FROM fills WHERE {fills[0]} AND side = 'BUY'", fills[1]
+        f"SELECT CAST(sum({COUNTED}) AS VARCHAR) FROM recorded_fills WHERE {fills[0]} AND side = 'BUY'", fills[1]
     ).fetchall()
     ((first, last),) = connection.execute(
-        f"SELECT epoch_ms(min(exchange_time)), epoch_ms(max(exchange_time)) FROM fills WHERE {fills[0]}", fills[1]
+        f"SELECT epoch_ms(min(exchange_time)), epoch_ms(max(exchange_time)) FROM recorded_fills WHERE {fills[0]}",
+        fills[1],
     ).fetchall()
     fees = connection.execute(
-        "SELECT commission_asset, CAST(sum(commission) AS VARCHAR) FROM fills"
+        "SELECT commission_asset, CAST(sum(commission) AS VARCHAR) FROM recorded_fills"
         f" WHERE {fills[0]} GROUP BY 1 HAVING sum(commission) <> 0 ORDER BY 1",
         fills[1],
     ).fetchall()
     ((bought, wear),) = connection.execute(
-        "SELECT CAST(sum(buy_quote) AS VARCHAR), CAST(sum(wear) AS VARCHAR) FROM pairs"
+        "SELECT CAST(sum(buy_quote) AS VARCHAR), CAST(sum(wear) AS VARCHAR) FROM recorded_pairs"
         f" WHERE {pairs[0]} AND status = 'closed'",
         pairs[1],
     ).fetchall()
@@ -64,8 +66,8 @@ def totals(connection: Connection, question: messages.Totals, now_ms: int) -> me
         sold=traded.get("SELL", messages.Traded()),
         counted_volume=_sum(counted),
         closed=(_sum(bought), _sum(wear)),
-        outcomes=_counted(connection, "coalesce(outcome, 'live')", "pairs", pairs),
-        statuses=_counted(connection, "status", "orders", (f"{orders[0]} AND pair_id IS NOT NULL", orders[1])),
+        outcomes=_counted(connection, "coalesce(outcome, 'live')", "recorded_pairs", pairs),
+        statuses=_counted(connection, "status", "recorded_orders", (f"{orders[0]} AND pair_id IS NOT NULL", orders[1])),
         fees=tuple((asset, _sum(amount)) for asset, amount in fees),
         first_ms=first,
         last_ms=last,
@@ -113,7 +115,7 @@ def _page(
     if question.page < 1 or not 1 <= question.limit <= LIMIT_MAX:
         what = f"no such page: page {question.page}, limit {question.limit}"
         raise StoreRefused(what, where=kind.TABLE, do=f"pages count from 1, limit goes up to {LIMIT_MAX}")
-    ((total,),) = connection.execute(f"SELECT count(*) FROM {kind.TABLE} WHERE {where}", values).fetchall()
+    ((total,),) = connection.execute(f"SELECT count(*) FROM {_source(kind)} WHERE {where}", values).fetchall()
     skipped = (question.page - 1) * question.limit
     if skipped >= total:
         return total, ()
@@ -129,8 +131,15 @@ def _counted(connection: Connection, word: str, table: str, bounds: _Where) -> t
 
 
 def _rows(connection: Connection, kind: Kind, where: str, values: Sequence[Any] = ()) -> tuple[Any, ...]:
-    found = connection.execute(f"SELECT {select_list(kind)} FROM {kind.TABLE} WHERE {where}", list(values)).fetchall()
+    found = connection.execute(
+        f"SELECT {select_list(kind)} FROM {_source(kind)} WHERE {where}", list(values)
+    ).fetchall()
     return tuple(from_record(kind, record) for record in found)
+
+
+def _source(kind: Kind) -> str:
+    """Where all rows of this kind are, those of days that have left this file included (duck_retention.py)."""
+    return f"recorded_{kind.TABLE}" if kind.TABLE in LEAVING else str(kind.TABLE)
 
 
 def _sum(text: str | None) -> Decimal:

@@ -2,6 +2,7 @@
 
     lock                 flock'ed as long as a daemon lives, holds its pid
     live/                0700: otod.duckdb, its write-ahead log, the markers `generation` and `acknowledged`
+    live/shadow/         what publishing works on, for as long as the process lives
     analytics/           2750: files that other programs read, 0640
 
 The database file itself is opened by DuckDB alone: its lock is a POSIX one, and closing any other handle of that file
@@ -41,6 +42,7 @@ class StateDir:
         self.live = root / "live"
         self.database = self.live / "otod.duckdb"
         self.log = self.live / "otod.duckdb.wal"
+        self.shadow = self.live / "shadow"
         self.marker = self.live / "generation"
         self.analytics = root / "analytics"
         self.acknowledged = self.live / "acknowledged"
@@ -52,6 +54,7 @@ class StateDir:
             make_directory(self.root, STATE_MODE)
             self._lock.take()
             make_directory(self.live, LIVE_MODE)
+            make_directory(self.shadow, LIVE_MODE)
             make_directory(self.analytics, ANALYTICS_MODE)
 
     def release_lock(self) -> None:

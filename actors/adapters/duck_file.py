@@ -13,8 +13,9 @@ from typing import Any, Final, TypeVar
 
 import duckdb
 
-from actors.adapters import duck_apply
+from actors.adapters import duck_apply, duck_retention
 from actors.adapters.duck_dir import Acknowledged, StateDir, disk_trouble, sync_directory
+from actors.adapters.duck_migrations import migrate
 from actors.adapters.duck_schema import SCHEMA_VERSION, Line, ddl, rejected, to_line
 from actors.errors import IntegrityError, StoreError, StoreLost, StoreRefused
 
@@ -56,7 +57,7 @@ class OpenFile:
         self.directory = directory
         self.generation = 0
         self.lost_records = False
-        self.committed_rows = self.refused_rows = self.set_aside_rows = 0
+        self.committed_rows = self.refused_rows = self.set_aside_rows = self.trimmed_rows = 0
         self._path = str(directory.database)
         self._seq = 0
         self._behind = True  # the journal may hold what an earlier life committed and did not apply
@@ -137,6 +138,15 @@ class OpenFile:
             self.writer.execute("CHECKPOINT").fetchall()
         if not last:
             self._next_generation()
+
+    def trim(self, live_days: int, now_ms: int) -> int:
+        """One slice of old days leaves (duck_retention.py). Raises: StoreError, StoreLost."""
+        with duck_trouble(self._path):
+            deleted = duck_retention.trim(self.reader, live_days, now_ms)
+            if deleted:
+                duck_retention.make_views(self.reader, self.directory.analytics)
+        self.trimmed_rows += deleted
+        return deleted
 
     def _caught_up(self, ask: Callable[[duckdb.DuckDBPyConnection], T], now_ms: int, *, kept: bool) -> T:
         with duck_trouble(self._path):
@@ -222,7 +232,7 @@ class OpenFile:
                 do="move it away or use another --state-dir",
             )
         ((version,),) = self.writer.execute("SELECT max(version) FROM schema_version").fetchall()
-        if version != SCHEMA_VERSION:
+        if not 1 <= version <= SCHEMA_VERSION:
             raise IntegrityError(
                 f"the database has schema version {version}, this otod knows {SCHEMA_VERSION}",
                 where=self._path,
@@ -235,6 +245,8 @@ class OpenFile:
                 where=str(self.directory.root),
                 do="use another --state-dir for this exchange, or correct mode and hosts in the configuration",
             )
+        if version < SCHEMA_VERSION:
+            migrate(self.writer, version, now_ms)
         if meta["instance"] != instance:
             self.writer.execute("UPDATE meta SET value = $1 WHERE name = 'instance'", [instance]).fetchall()
 
@@ -258,6 +270,7 @@ class OpenFile:
             "SELECT greatest((SELECT max(seq) FROM applied), (SELECT coalesce(max(seq), 0) FROM journal))"
         ).fetchall()
         self.reader = self.writer.cursor()
+        duck_retention.make_views(self.reader, self.directory.analytics)
         self._journal = self.writer.appender("journal")
 
     def _find_loss(self, marker: int) -> str | None:

@@ -1,5 +1,6 @@
 """Answers to the Load…/List… questions of actors/messages.py, from the typed tables.
 
+What belongs to the past is read from the views recorded_… (duck_retention.py), which also know what has left the file.
 Every function reads through the connection it is given, inside one transaction, so that its parts fit together.
 """
 
@@ -111,8 +112,12 @@ _ANSWERS: dict[Kind, Callable[[Connection, Any, int], Any]] = {
 _OF_PAIRS = '"user" = $1 AND pair_id IN (SELECT unnest(CAST($2 AS VARCHAR[])))'
 
 
-def _rows(connection: Connection, kind: Kind, where: str, values: Sequence[Any] = ()) -> tuple[Any, ...]:
-    records = connection.execute(f"SELECT {select_list(kind)} FROM {kind.TABLE} WHERE {where}", list(values)).fetchall()
+def _rows(
+    connection: Connection, kind: Kind, where: str, values: Sequence[Any] = (), *, source: str = ""
+) -> tuple[Any, ...]:
+    records = connection.execute(
+        f"SELECT {select_list(kind)} FROM {source or kind.TABLE} WHERE {where}", list(values)
+    ).fetchall()
     return tuple(from_record(kind, record) for record in records)
 
 
@@ -134,12 +139,13 @@ def _page(connection: Connection, kind: Kind, question: Any, *, by: str, then: s
             values.append(value)
             where.append(condition.format(len(values)))
     found = " AND ".join(where)
-    ((total,),) = connection.execute(f"SELECT count(*) FROM {kind.TABLE} WHERE {found}", values).fetchall()
+    source = f"recorded_{kind.TABLE}"
+    ((total,),) = connection.execute(f"SELECT count(*) FROM {source} WHERE {found}", values).fetchall()
     skipped = (question.page - 1) * question.limit
     if skipped >= total:
         return total, ()
     order = f" ORDER BY {by} DESC, {then} LIMIT {question.limit} OFFSET {skipped}"
-    return total, _rows(connection, kind, found + order, values)
+    return total, _rows(connection, kind, found + order, values, source=source)
 
 
 def _user_record(connection: Connection, user: rows.UserRow) -> messages.UserRecord:
@@ -175,23 +181,24 @@ def _day_record(connection: Connection, user: str, day: str) -> messages.DayReco
     start_ms = day_number(day) * DAY_MS
     span = [user, start_ms, start_ms + DAY_MS]
     ((volume, counted),) = connection.execute(
-        f"SELECT CAST(sum(quote_quantity) AS VARCHAR), CAST(sum({COUNTED}) AS VARCHAR) FROM fills"
+        f"SELECT CAST(sum(quote_quantity) AS VARCHAR), CAST(sum({COUNTED}) AS VARCHAR) FROM recorded_fills"
         f" WHERE \"user\" = $1 AND side = 'BUY' AND {_within('exchange_time')}",
         span,
     ).fetchall()
     fees = connection.execute(
-        "SELECT commission_asset, CAST(sum(commission) AS VARCHAR) FROM fills"
+        "SELECT commission_asset, CAST(sum(commission) AS VARCHAR) FROM recorded_fills"
         f' WHERE "user" = $1 AND {_within("exchange_time")} GROUP BY 1 ORDER BY 1',
         span,
     ).fetchall()
     ((pairs, wear, closed),) = connection.execute(
-        "SELECT count(*), CAST(sum(wear) AS VARCHAR), CAST(sum(buy_quote) AS VARCHAR) FROM pairs"
+        "SELECT count(*), CAST(sum(wear) AS VARCHAR), CAST(sum(buy_quote) AS VARCHAR) FROM recorded_pairs"
         f" WHERE \"user\" = $1 AND status = 'closed' AND {_within('intent_at')}",
         span,
     ).fetchall()
     # The number is that of the id's day, which midnight may part from the day of the intent.
     ((last_number,),) = connection.execute(
-        f'SELECT max(number) FROM pairs WHERE "user" = $1 AND (({_within("intent_at")}) OR starts_with(pair_id, $4))',
+        'SELECT max(number) FROM recorded_pairs WHERE "user" = $1'
+        f" AND (({_within('intent_at')}) OR starts_with(pair_id, $4))",
         [*span, f"{user}-{day}-"],
     ).fetchall()
     done = connection.execute(

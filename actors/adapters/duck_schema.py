@@ -13,6 +13,7 @@ rounded.
 from __future__ import annotations
 
 import datetime
+from collections.abc import Sequence
 from decimal import Context, Decimal
 from functools import cache
 from types import NoneType
@@ -25,7 +26,8 @@ from actors import rows
 from actors.errors import StoreRefused
 from actors.rows import Mode, Row
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
+"""Changing a row of actors/rows.py or a table here changes the schema: count this up, and see duck_migrations.py."""
 
 FRACTION_DIGITS: Final = 18
 INTEGER_DIGITS: Final = 20
@@ -76,6 +78,14 @@ DAY_OF: Final[dict[str, str]] = {
 }
 """Which column says to what UTC day a row belongs (contract § 5); other tables belong to no day."""
 
+PUBLISHING_TABLES: Final = (
+    # Which rows make a day unpublished: key is that of the journal; one row may stand here several times.
+    'CREATE TABLE changed_rows (part INTEGER NOT NULL, "table" VARCHAR NOT NULL, key VARCHAR NOT NULL)',
+    # Every published day. final_at: nothing is expected to change any more. left_at: since then its rows leave this
+    # file, and its published file is the only place of what has left; emptied: all that may leave has left.
+    "CREATE TABLE days (part INTEGER PRIMARY KEY, final_at TIMESTAMPTZ, left_at TIMESTAMPTZ, emptied BOOLEAN NOT NULL)",
+)
+"""New in version 2."""
 SYSTEM_TABLES: Final = (
     "CREATE TABLE schema_version (version INTEGER NOT NULL, since_at TIMESTAMPTZ NOT NULL)",
     "CREATE TABLE meta (name VARCHAR PRIMARY KEY, value VARCHAR NOT NULL)",
@@ -84,6 +94,7 @@ SYSTEM_TABLES: Final = (
     " document VARCHAR NOT NULL)",
     "CREATE TABLE applied (seq BIGINT NOT NULL)",  # of the newest row that has left the journal
     "CREATE TABLE unpublished (part INTEGER PRIMARY KEY)",  # a day number, or CATALOGUE
+    *PUBLISHING_TABLES,
 )
 CATALOGUE: Final = -1
 IN_CATALOGUE: Final = ("users", "configs", "tokens", "instruments")
@@ -128,7 +139,12 @@ def rejected(seq: int, row: Any, reason: str, at_ms: int) -> Line:
 
 def key_of(row: Any) -> str:
     """The same text for two rows of a table exactly if their keys are equal."""
-    return _ENCODE.encode([getattr(row, name) for name in row.KEY]).decode()
+    return key_text([getattr(row, name) for name in row.KEY])
+
+
+def key_text(values: Sequence[str | int]) -> str:
+    """The key of a row in the journal and in changed_rows: a JSON array."""
+    return _ENCODE.encode(values).decode()
 
 
 def select_list(kind: Kind) -> str:

@@ -1,0 +1,84 @@
+"""SQL of a day's file: made whole, or brought up to date row by row. Pure text; duck_publish.py runs it.
+
+`changed_rows` names the rows of a day that were written since it was published. Whatever happened to them, their place
+in the day's file follows from the live tables alone: what the file has of them is deleted, what the live tables have
+of them in this day is inserted. So it may be done twice, and a row that moved to another day or was retracted goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from actors.adapters import duck_views
+from actors.adapters.duck_schema import DAY_MS, DAY_OF, TABLES, Column, Kind, columns, day_text, quoted
+
+FILE = "published"
+"""Under this name the file is attached."""
+
+WHOLE = ("audit",)
+"""Made anew with each change, because what is published of it has no key: an operator's acts, some ten a day."""
+
+_KINDS = {kind.TABLE: kind for kind in TABLES}
+
+
+def make_day(instance: str, day: int) -> tuple[str, ...]:
+    """Statements that make all tables and views of the day in an empty file."""
+    tables = (
+        f"CREATE TABLE {FILE}.{table} AS {_select(instance, table)} WHERE {belongs(table, day)}"
+        f" ORDER BY {duck_views.ORDER[table]}"
+        for table in duck_views.PUBLISHED
+    )
+    views = (f"CREATE VIEW {FILE}.{name} AS {sql}" for name, sql in duck_views.VIEWS.items())
+    return (*tables, *views)
+
+
+def make_catalogue(instance: str) -> tuple[str, ...]:
+    return tuple(
+        f"CREATE TABLE {FILE}.{name} AS SELECT {duck_views.text(instance)} AS instance, {rest}"
+        for name, rest in duck_views.CATALOGUE_TABLES.items()
+    )
+
+
+def update_table(instance: str, table: str, day: int) -> tuple[str, ...]:
+    """Statements that bring one table of the day's file up to date with `changed_rows`."""
+    insert = f"INSERT INTO {FILE}.{table} {_select(instance, table)}"
+    if table in WHOLE:
+        order = duck_views.ORDER[table]
+        return f"DELETE FROM {FILE}.{table}", f"{insert} WHERE {belongs(table, day)} ORDER BY {order}"
+    kind = _KINDS[table]
+    keys = {column.name: column for column in columns(kind) if column.name in kind.KEY}
+    parts = ", ".join(f"{_key_part(keys[name], n)} AS k{n}" for n, name in enumerate(kind.KEY))
+    return (
+        f"CREATE OR REPLACE TEMP TABLE changed_keys AS SELECT DISTINCT {parts} FROM changed_rows"
+        f" WHERE part = {day} AND \"table\" = '{table}'",
+        f"DELETE FROM {FILE}.{table} USING changed_keys WHERE {_same(kind)}",
+        f"{insert} SEMI JOIN changed_keys ON ({_same(kind)}) WHERE {belongs(table, day)}"
+        f" ORDER BY {duck_views.ORDER[table]}",
+        "DROP TABLE changed_keys",
+    )
+
+
+def belongs(table: str, day: int) -> str:
+    """The condition under which a row belongs to this day."""
+    column = quoted(DAY_OF[table])
+    if DAY_OF[table] == "day":
+        return f"{column} = DATE '{day_text(day)}'"
+    start_us = day * DAY_MS * 1000
+    return f"{column} >= make_timestamptz({start_us}) AND {column} < make_timestamptz({start_us + DAY_MS * 1000})"
+
+
+def _select(instance: str, table: str) -> str:
+    names: Sequence[str] = duck_views.PUBLISHED[table]
+    return f"SELECT {duck_views.text(instance)} AS instance, {', '.join(map(quoted, names))} FROM {table}"
+
+
+def _same(kind: Kind) -> str:
+    return " AND ".join(f"{quoted(name)} = k{n}" for n, name in enumerate(kind.KEY))
+
+
+def _key_part(column: Column, n: int) -> str:
+    """One value of the journal's key (a JSON array) as the column holds it."""
+    value = f"(key->>{n})"
+    if column.type == "TIMESTAMPTZ":
+        return f"make_timestamptz(CAST({value} AS BIGINT) * 1000)"
+    return f"CAST({value} AS {column.type})"
