@@ -33,7 +33,9 @@ ROWS_WAITING_MAX: Final = 50_000
 RETRY_S_MIN: Final = 0.1
 RETRY_S_MAX: Final = 5.0
 LATENCIES: Final = 1024  # of the newest commits, for p50 and p99
-PUBLISH_SHARE_MAX: Final = 0.05  # of the time: a publication that took long makes the next one wait
+PUBLISH_SHARE_MAX: Final = 0.05  # of the time, that is of one core: publications that take long come less often
+PUBLISH_SAVED_S_MAX: Final = 3.0  # of that share, a minute's worth: the first publication of a long day is the dearest
+BEHIND_S_MAX: Final = 5.0  # what published files are behind without a word; beyond, it is said by how much
 REASK_S: Final = 0.2  # between two attempts of a sender whose store does not run just now
 
 
@@ -51,7 +53,28 @@ class StoreStatistics(Struct, frozen=True, kw_only=True):
     published_ms: int | None = None  # when the last publication ended
     publish_s: float | None = None  # how long it took
     publish_failures: int = 0
+    behind_s: float | None = None  # the last publication came so long after the oldest row that it brought
+    unpublished_since_ms: int | None = None  # the oldest row that is acknowledged and not published yet
     checkpoints: int = 0
+
+
+class Share:
+    """Seconds of work that may be done by now, if it shall take no more than a share of the time in the long run.
+
+    It saves up to saved_s_max, and may be overdrawn: then `wait_s` says for how long to rest.
+    """
+
+    def __init__(self, share: float, saved_s_max: float, now_s: float) -> None:
+        self._share = share
+        self._saved_s_max = self._saved_s = saved_s_max
+        self._at_s = now_s
+
+    def wait_s(self, took_s: float, now_s: float) -> float:
+        """How long to rest after work that took so long and ended now."""
+        earned_s = (now_s - self._at_s) * self._share
+        self._saved_s = min(self._saved_s_max, self._saved_s + earned_s) - took_s
+        self._at_s = now_s
+        return max(0.0, -self._saved_s / self._share)
 
 
 class StoreRows:
@@ -148,6 +171,9 @@ class Store:
         self._publish_failures = self._checkpoints = 0
         self._published_ms: int | None = None
         self._publish_s: float | None = None
+        self._behind_s: float | None = None
+        self._unpublished: tuple[float, int] | None = None  # trio seconds and wall ms of the oldest such row
+        self._late = False
 
     # -- take
 
@@ -237,6 +263,8 @@ class Store:
         self._rows_waiting -= rows
         if verdict is None:
             self._rows += rows
+            if self._unpublished is None:
+                self._unpublished = (trio.current_time(), self._wall.now_ms())
             asked.reply.answer(None)
         else:
             self._refused += 1
@@ -264,23 +292,27 @@ class Store:
     async def keep(self, publish_s: float, *, checkpoint_rows: int, checkpoint_s: float) -> None:
         """Never returns: publication and checkpoint, one after the other, at most every publish_s."""
         checked_rows, checked_s = 0, trio.current_time()
+        share = Share(PUBLISH_SHARE_MAX, PUBLISH_SAVED_S_MAX, checked_s)
         while True:
+            started_s = trio.current_time()
             await self._publish()
+            wait_s = share.wait_s(trio.current_time() - started_s, trio.current_time())
             long_ago = trio.current_time() - checked_s >= checkpoint_s and self._rows > checked_rows
             if (self._rows - checked_rows >= checkpoint_rows or long_ago) and await self._checkpoint():
                 checked_rows, checked_s = self._rows, trio.current_time()
             self._show()
-            took_s = self._publish_s or 0.0
-            await trio.sleep(max(publish_s, took_s / PUBLISH_SHARE_MAX))
+            await trio.sleep(max(publish_s, wait_s))
 
     async def _publish(self) -> None:
         """A publication that fails is told and tried again next time; it never stops a commit."""
         started_s = trio.current_time()
+        since, self._unpublished = self._unpublished, None  # rows that come meanwhile are for the next one
         try:
             changed = await self._database.publish()
         except StoreLost:
             raise
         except StoreError as error:
+            self._unpublished = since or self._unpublished
             self._publish_failures += 1
             self._log.error("publish_failed", why=str(error))
             self._events.emit("system", "publish_failed", why=str(error))
@@ -288,6 +320,18 @@ class Store:
             if changed:
                 self._published_ms = self._wall.now_ms()
                 self._publish_s = trio.current_time() - started_s
+            if since is not None:
+                self._note_behind(trio.current_time() - since[0])
+
+    def _note_behind(self, behind_s: float) -> None:
+        """Said when it begins, and when it is over."""
+        self._behind_s = behind_s
+        late = behind_s > BEHIND_S_MAX
+        if late != self._late:
+            self._late = late
+            kind = "publications_late" if late else "publications_in_time"
+            (self._log.warning if late else self._log.info)(kind, behind_s=round(behind_s, 1))
+            self._events.emit("system", kind, behind_s=round(behind_s, 1))
 
     async def _checkpoint(self) -> bool:
         try:
@@ -328,6 +372,8 @@ class Store:
             published_ms=self._published_ms,
             publish_s=self._publish_s,
             publish_failures=self._publish_failures,
+            behind_s=self._behind_s,
+            unpublished_since_ms=None if self._unpublished is None else self._unpublished[1],
             checkpoints=self._checkpoints,
         )
 
