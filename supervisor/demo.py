@@ -33,7 +33,7 @@ from supervisor import users, view
 from supervisor.endings import Ending, stuck, until_signal
 from supervisor.log import Logging
 from supervisor.outside import ControlBody, Limits, Place, real_world
-from supervisor.paper_house import Doors, House, open_doors, open_house, serve
+from supervisor.paper_house import Doors, House, open_doors, serve
 from supervisor.wiring import Daemon, only
 
 NAMES = ("alice", "bob", "carol")
@@ -73,7 +73,7 @@ def run(options: Options, console: Console) -> int:
 async def _run(options: Options, console: Console) -> int:
     directory = options.state_dir
     doors = await open_doors()
-    house = open_house(
+    house = House(
         directory / "paper",
         now_ms=system_now_ms(),
         seed=options.seed,

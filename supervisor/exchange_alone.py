@@ -20,7 +20,7 @@ from actors.paper.faults import Faults
 from actors.paper.rules import Rules
 from supervisor.endings import Ending, until_signal
 from supervisor.log import Logging
-from supervisor.paper_house import open_house
+from supervisor.paper_house import House
 from supervisor.wiring import only
 
 
@@ -43,7 +43,7 @@ def run(options: Options, say: Callable[[str], None]) -> int:
 
 
 async def _run(options: Options, faults: Faults, rules: Rules, say: Callable[[str], None]) -> None:
-    house = open_house(
+    house = House(
         options.state_dir,
         now_ms=system_now_ms(),
         seed=options.seed,

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Sequence
-from decimal import Decimal
 from pathlib import Path
 
 import msgspec
@@ -21,6 +20,7 @@ from actors.adapters.paper import LOOPBACK, PaperServer, addresses, listen, load
 from actors.adapters.paper import run as run_paper
 from actors.adapters.paper_journal import FileJournal
 from actors.errors import ConfigError, IntegrityError, StoreError
+from actors.paper.api import Market
 from actors.paper.faults import Faults
 from actors.paper.listing import demo_listing
 from actors.paper.machine import Exchange
@@ -43,23 +43,85 @@ a little younger than the journal."""
 
 
 class Begun(Struct, frozen=True, kw_only=True):
-    """What a directory was begun with. tape: name and digest of the replayed file."""
+    """What a directory was begun with, and when. tape: name and digest of the replayed file."""
 
     seed: int
+    start_ms: int
     tape: str | None = None
 
 
-class House(Struct, frozen=True, kw_only=True):
-    """An exchange with its memory. start_ms: the earliest time at which it may go on."""
+class House:
+    """An exchange with its memory, of one directory and for this process alone.
 
-    exchange: Exchange
-    journal: FileJournal
-    lock: DirectoryLock
-    seed: int
-    start_ms: int
+    start_ms: the earliest time at which it may go on: later than now if it has been there already (--speed).
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        now_ms: int,
+        seed: int | None = None,
+        replay: Path | None = None,
+        replay_once: bool = False,
+        faults: Faults | None = None,
+        rules: Rules | None = None,
+    ) -> None:
+        """The exchange as it was left, or a new one. seed, replay None: as begun.
+
+        Raises: ConfigError, another seed or tape than it was begun with, or an unreadable tape; IntegrityError, a
+        damaged journal; StoreError, an unusable directory.
+        """
+        self._recording = load_recording(replay) if replay is not None else None
+        self._replay_once = replay_once
+        self._faults, self._rules = faults or Faults(), rules or Rules()
+        self._lock = _locked(directory)
+        try:
+            self.journal = FileJournal(directory)
+            self._begun = _begun(directory, seed, replay, now_ms)
+            self._lives = 0
+            self.exchange = self._restored(now_ms)
+            self.journal.replace(self.exchange.snapshot())  # what was long is short again
+        except BaseException:
+            self._lock.release()
+            raise
+        ahead = self.exchange.now_ms > now_ms
+        self.start_ms = self.exchange.now_ms + AHEAD_MS if ahead else self.exchange.now_ms
+
+    @property
+    def seed(self) -> int:
+        return self._begun.seed
 
     def server(self, wall: Wall) -> PaperServer:
+        """For the next incarnation. An exchange that raised may be half changed: its journal is the truth."""
+        if self._lives > 0:
+            self.exchange = self._restored(wall.now_ms())
+        self._lives += 1
+        if self.exchange.market is None:
+            self.exchange.market = self._market(max(wall.now_ms(), self.exchange.now_ms))
         return PaperServer(self.exchange, wall, self.journal)
+
+    def close(self) -> None:
+        """Another process may have the directory."""
+        self.journal.close()
+        self._lock.release()
+
+    def _restored(self, now_ms: int) -> Exchange:
+        return Exchange.restore(
+            self.journal.lines(),
+            listing=demo_listing(),
+            rules=self._rules,
+            faults=self._faults,
+            rng=random.Random(f"{self._begun.seed}/exchange/{self._lives}"),
+            now_ms=now_ms,
+        )
+
+    def _market(self, now_ms: int) -> Market:
+        if self._recording is None:
+            return SyntheticMarket(self._begun.seed, _traded(self.exchange, as_left=True), now_ms)
+        start_ms = min(self._begun.start_ms, now_ms)
+        traded = _traded(self.exchange, as_left=False)
+        return TapeMarket(self._recording, traded, start_ms, once=self._replay_once, from_ms=now_ms)
 
 
 class Doors(Struct, frozen=True, kw_only=True):
@@ -68,42 +130,6 @@ class Doors(Struct, frozen=True, kw_only=True):
     http: Sequence[trio.SocketListener]
     ws: Sequence[trio.SocketListener]
     urls: dict[str, str]
-
-
-def open_house(
-    directory: Path,
-    *,
-    now_ms: int,
-    seed: int | None = None,
-    replay: Path | None = None,
-    replay_once: bool = False,
-    faults: Faults | None = None,
-    rules: Rules | None = None,
-) -> House:
-    """The exchange of this directory, as it was left, or a new one. seed, replay None: as begun.
-
-    now_ms: the time at which it goes on; later if it has been there already. Raises: ConfigError, another seed or tape
-    than it was begun with, or an unreadable tape; IntegrityError, a damaged journal; StoreError, an unusable directory.
-    """
-    recording = load_recording(replay) if replay is not None else None
-    lock = _locked(directory)
-    journal = FileJournal(directory)
-    begun = _begun(directory, seed, replay)
-    exchange = Exchange.restore(
-        journal.lines(),
-        listing=demo_listing(),
-        rules=rules or Rules(),
-        faults=faults or Faults(),
-        rng=random.Random(f"{begun.seed}/exchange"),
-        now_ms=now_ms,
-    )
-    start_ms = exchange.now_ms if exchange.now_ms <= now_ms else exchange.now_ms + AHEAD_MS
-    traded = _traded(exchange)
-    if recording is not None:
-        exchange.market = TapeMarket(recording, traded, start_ms, once=replay_once)
-    else:
-        exchange.market = SyntheticMarket(begun.seed, traded, start_ms)
-    return House(exchange=exchange, journal=journal, lock=lock, seed=begun.seed, start_ms=start_ms)
 
 
 async def open_doors(http_port: int = 0, ws_port: int = 0) -> Doors:
@@ -135,14 +161,15 @@ def token_names() -> tuple[str, ...]:
     return tuple(dict.fromkeys(token.ticker for token in demo_listing().tokens))
 
 
-def _traded(exchange: Exchange) -> list[Traded]:
+def _traded(exchange: Exchange, *, as_left: bool) -> list[Traded]:
+    """The symbols that have a market; as_left: at their last price, else where they began."""
     listing = exchange.listing
     found = []
     for instrument in listing.instruments:
         token = listing.token_of(instrument.symbol)
         if instrument.status != "TRADING" or instrument.quote_asset != "USDT":
             continue
-        last: Decimal | None = exchange.last_price(instrument.symbol)
+        last = exchange.last_price(instrument.symbol) if as_left else None
         found.append(
             Traded(
                 instrument=instrument,
@@ -154,12 +181,12 @@ def _traded(exchange: Exchange) -> list[Traded]:
     return found
 
 
-def _begun(directory: Path, seed: int | None, replay: Path | None) -> Begun:
+def _begun(directory: Path, seed: int | None, replay: Path | None, now_ms: int) -> Begun:
     """What the directory was begun with; written now if it is new."""
     path = directory / "market.json"
     tape = None if replay is None else f"{replay.name} {hashlib.sha256(replay.read_bytes()).hexdigest()[:16]}"
     if not path.exists():
-        begun = Begun(seed=DEFAULT_SEED if seed is None else seed, tape=tape)
+        begun = Begun(seed=DEFAULT_SEED if seed is None else seed, start_ms=now_ms, tape=tape)
         path.write_bytes(msgspec.json.encode(begun))
         return begun
     try:
