@@ -110,7 +110,10 @@ class FileJournal:
         self.size, self._owed = len(data), b""
 
     def close(self) -> None:
-        os.close(self._file)
+        """Again is harmless."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
 
 
 @contextmanager
