@@ -130,10 +130,8 @@ def report(leg="working", status="NEW", *, fill=None, upto=None, upto_quote=None
 
 def sale_report(order_id, quantity, price, status="NEW", *, fill=None, **keys) -> OrderReport:
     """A frame of a plain SELL."""
-    return report(
-        "pending", status, fill=fill, order_id=order_id, list_id=None, position=None, quantity=D(quantity),
-        price=D(price), **keys,
-    )  # fmt: skip
+    plain = {"list_id": None, "position": None, "quantity": D(quantity), "price": D(price)}
+    return report("pending", status, fill=fill, order_id=order_id, **{**plain, **keys})
 
 
 def view(leg="working", status="NEW", executed="0", executed_quote=None, **keys) -> OrderView:
@@ -158,10 +156,8 @@ def view(leg="working", status="NEW", executed="0", executed_quote=None, **keys)
 
 
 def sale_view(order_id, quantity, price, status="NEW", executed="0", **keys) -> OrderView:
-    return view(
-        "pending", status, executed, order_id=order_id, list_id=None, position=None, quantity=D(quantity),
-        price=D(price), **keys,
-    )  # fmt: skip
+    plain = {"list_id": None, "position": None, "quantity": D(quantity), "price": D(price)}
+    return view("pending", status, executed, order_id=order_id, **{**plain, **keys})
 
 
 BOUGHT = execution("1003", "869.56", "0.22690469", trade_id="798491")
@@ -190,6 +186,7 @@ class Story:
         self.ms = ms
         self.last = list(effects)
         self.effects = list(effects)
+        self.steps = [(None, state, "Begin", ms)]  # (before, after, event, ms)
 
     def tell(self, *events, after=0):
         """Each event after `after` ms; a report, a look … may be given bare."""
@@ -198,7 +195,9 @@ class Story:
             self.ms += after
             if isinstance(event, OrderReport):
                 event = oto.Reported(event)
-            self.state, effects = step(self.state, event, at(self.ms))
+            before = self.state
+            self.state, effects = step(before, event, at(self.ms))
+            self.steps.append((before, self.state, type(event).__name__, self.ms))
             self.last += effects
         self.effects += self.last
         return self
