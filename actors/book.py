@@ -28,6 +28,7 @@ from actors.messages import TraderRecord
 from actors.records import Owner, changes, pair_row, restored, still_sellable
 from actors.rows import AuditRow, FillRow, OrderRow, PairRow, PauseRow, RetractFill, Row, StateChangeRow, UserDayRow
 from actors.snapshots import HINTS, snapshot
+from actors.telling import tell
 
 if TYPE_CHECKING:
     from actors.trader import Trader
@@ -88,7 +89,6 @@ class Book:
         self._closed_rows = list(record.recent_pairs)
         self._orders, self._fills = record.orders, record.fills
         self._foreign: set[tuple[str, str, str]] = set()  # symbol, order id, status: what was written already
-        self.link_symbol: str | None = None
         self.closed_mono: int | None = None
         self.last_fill: FillRow | None = None
         self._born_ms = world.wall.now_ms()
@@ -270,31 +270,16 @@ class Book:
             del self._past[next(iter(self._past))]
 
     def _count(self, row: Row, before: oto.State | None) -> None:
-        user = self._world.user
-        match row:
-            case FillRow():
-                self._book_fill(row.exchange_time, row, 1)
-                self.last_fill = row
-                self.log.info("fill", pair_id=row.pair_id, leg=row.leg, price=row.price, quantity=row.quantity)
-                self._world.events.emit(
-                    f"fill.{user}", "fill", pair_id=row.pair_id, order_id=row.order_id, leg=row.leg, side=row.side,
-                    price=row.price, quantity=row.quantity, quote=row.quote_quantity, fill_id=row.fill_id,
-                )  # fmt: skip
-            case RetractFill():
-                assert before is not None, row
-                for leg in oto.pair_of(before).legs():
-                    for fill in leg.fills:
-                        if fill.execution.fill_id == row.fill_id:
-                            self._retract(leg.side, fill)
-            case OrderRow():
-                self._world.events.emit(
-                    f"order.{user}", "order", pair_id=row.pair_id, order_id=row.order_id, leg=row.leg,
-                    status=row.status, executed=row.executed_quantity,
-                )  # fmt: skip
-            case PairRow():
-                self._tell_pair(row)
-            case _:
-                pass
+        if isinstance(row, FillRow):
+            self._book_fill(row.exchange_time, row, 1)
+            self.last_fill = row
+        elif isinstance(row, RetractFill):
+            assert before is not None, row
+            for leg in oto.pair_of(before).legs():
+                for fill in leg.fills:
+                    if fill.execution.fill_id == row.fill_id:
+                        self._retract(leg.side, fill)
+        tell(row, self.day, user=self._world.user, events=self._world.events, log=self.log)
 
     def _book_fill(self, at_ms: int, row: FillRow, sign: int) -> None:
         date = days.date_of(at_ms)
@@ -314,22 +299,6 @@ class Book:
                 self._days[date], side, execution.quote, execution.commission, execution.commission_asset,
                 self.owner.mul_point, sign=-1,
             )  # fmt: skip
-
-    def _tell_pair(self, row: PairRow) -> None:
-        user = self._world.user
-        if row.status == "closed":
-            self.log.info(
-                "pair_closed", pair_id=row.pair_id, outcome=row.outcome, buy_quote=row.buy_quote,
-                sell_quote=row.sell_quote, wear=row.wear, wear_bps=row.wear_bps,
-            )  # fmt: skip
-        self._world.events.emit(
-            f"pair.{user}", "pair", pair_id=row.pair_id, status=row.status, outcome=row.outcome,
-            buy_quote=row.buy_quote, sell_quote=row.sell_quote, wear=row.wear,
-        )  # fmt: skip
-        self._world.events.emit(
-            f"progress.{user}", "progress", day=self.today, volume=self.day.volume, pairs=self.day.pairs,
-            wear=self.day.wear,
-        )  # fmt: skip
 
     # -- orders: whose is it?
 

@@ -38,7 +38,7 @@ class Guard:
     def price_sales(self) -> None:
         """An unwinding pair that waits for a price gets it, if the price is fresh and its sale crosses nobody."""
         trader, now = self._trader, self._trader.now()
-        quote = trader.link.quotes.value if trader.link is not None else None
+        quote = trader.markets.quote()
         if quote is None or not quote.connected or not self._may_ask():
             return
         if now.wall_ms - max(quote.trade_ms, quote.confirmed_ms) > trader.settings.price_age_s_max * 1000:
@@ -67,20 +67,20 @@ class Guard:
 
     def over(self, pair_id: str) -> None:
         """No order of this pair can rest any more."""
-        link = self._trader.link
+        link = self._trader.markets.link
         if link is not None:
             link.address.post(Over(self._trader.world.user, pair_id))
 
     def _may_ask(self) -> bool:
         """Once per quote, and at the latest after ASK_AGAIN_MS."""
-        link = self._trader.link
+        link = self._trader.markets.link
         if link is None or self._asking:
             return False
         news = link.quotes.version > self._asked_version
         return self.blocked is None or news or self._trader.now().mono_ms - self._answered_mono >= ASK_AGAIN_MS
 
     def _ask(self, task: object, *args: object) -> None:
-        link = self._trader.link
+        link = self._trader.markets.link
         assert link is not None, "asked without a feed"
         self._asking = True
         self._asked_version = link.quotes.version

@@ -11,15 +11,13 @@ sets its alarm and publishes its snapshot.
     quotes ──┤         │                              └─▶ snapshot, events, log
     tasks ───┘         └─▶ after: roll over, pause, decide
 
-domain/turn.py is the brain of a pair, domain/gate.py of the user. This file routes; what it routes to, one each:
-book.py (pairs, day, pauses, rows), outlook.py (does the exchange answer, is the account known), guard.py (self-trades),
-purse.py (the balance), commands.py (operators), order_stream.py. A new incarnation places nothing before it has heard
-the exchange.
+domain/turn.py is the brain of a pair, domain/gate.py of the user. This file routes; what it routes to, one each: book.py
+(pairs, day, pauses, rows), outlook.py (does the exchange answer, is the account known), markets.py (tokens, feed),
+guard.py (self-trades), purse.py (the balance), commands.py (operators), order_stream.py. A new incarnation places
+nothing before it has heard the exchange.
 """
 
 from __future__ import annotations
-
-from functools import partial
 
 import trio
 
@@ -34,10 +32,11 @@ from actors.domain.proof import Instant
 from actors.domain.turn import begin, next_due, recover, step
 from actors.errors import MailboxFull
 from actors.guard import Guard
+from actors.markets import Markets
 from actors.messages import Drain, KeyRefused, LoadTrader, SessionRenewed
 from actors.order_stream import OrderStream
 from actors.outlook import Outlook
-from actors.ports import Asked, FeedLink, Inbox, Started, Stop
+from actors.ports import Asked, Inbox, Started, Stop
 from actors.purse import Purse
 from actors.records import restored
 from actors.trader_tasks import Tasks
@@ -81,13 +80,11 @@ class Trader:
         self.book.write = self.tasks.write
         self.commands = Commands(self)
         self.nursery: trio.Nursery
-        self.link: FeedLink | None = None
+        self.markets = Markets(self)
         self.started_mono = self.now().mono_ms
         self.outlook = Outlook(self, self.started_mono)
         self.purse = Purse(self)
         self.guard = Guard(self)
-        self._feed_down: int | None = None  # since when (mono_ms) the feed shows no connection
-        self.resolving: set[str] = set()
         self.draining = False
         self.stopping = False
         self.reducing = False
@@ -139,13 +136,6 @@ class Trader:
                 await trio.sleep_forever()
             self._alarm_scope = trio.CancelScope()
             self.post(desk.Woke())
-            await trio.lowlevel.checkpoint()
-
-    async def _quotes(self, link: FeedLink) -> None:
-        seen = 0
-        while self.link is link:
-            seen = await link.quotes.changed(seen)
-            self.post(desk.Quoted())
             await trio.lowlevel.checkpoint()
 
     def _order_stream(self) -> OrderStream:
@@ -203,9 +193,8 @@ class Trader:
             case desk.BalanceRead():
                 self.outlook.failures = 0
                 self.purse.was_read(message)
-            case desk.Resolved(asked=asked_name, market=market):
-                self.resolving.discard(asked_name)
-                self.book.resolved(asked_name, market, self.now().mono_ms)
+            case desk.Resolved():
+                self.markets.resolved(message)
                 self._recover()
             case _:
                 self._trouble(message)
@@ -227,11 +216,8 @@ class Trader:
                 self.guard.failed()
                 self.outlook.retry_later()
                 self.log.warning("permit_failed", why=text)
-            case desk.ResolveFailed(asked=name, text=text, final=final):
-                self.resolving.discard(name)
-                self.outlook.retry_later()
-                if final:
-                    self.book.pause("TOKEN_UNAVAILABLE", text)
+            case desk.ResolveFailed():
+                self.markets.failed(message)
             case desk.RowsRefused(text=text):
                 self.book.pause("STORE_UNAVAILABLE", text)
             case desk.Woke() | desk.Quoted():
@@ -327,7 +313,7 @@ class Trader:
     def after(self) -> None:
         now = self.now()
         self.book.roll_over(now.wall_ms)
-        self._resolve()
+        self.markets.look_up()
         facts = self.facts()
         for alarm in gate.alarms(facts):
             self.book.pause(alarm.reason, alarm.detail)
@@ -360,7 +346,7 @@ class Trader:
                 self.purse.read()
             case gate.Wait(wait="credit_lag"):
                 self.purse.read_again()
-            case gate.Propose(plan=plan) if self.link is not None and self.outlook.retry_over():
+            case gate.Propose(plan=plan) if self.outlook.retry_over():
                 if self.world.may_begin():
                     self.guard.ask_for(plan)
             case gate.Rest(done=True):
@@ -373,22 +359,6 @@ class Trader:
         """A pair lives, or may live: nothing new is opened."""
         return bool(self.book.live) or not self.book.recovered
 
-    def _resolve(self) -> None:
-        """Looks up the markets that are needed and not known; joins the feed of the user's token."""
-        if not self.outlook.retry_over():
-            return
-        for name, tradable in self.book.unresolved(self.now().mono_ms):
-            if name not in self.resolving:
-                self.resolving.add(name)
-                self.spawn(partial(self.tasks.resolve, name, tradable=tradable))
-        market = self.book.market
-        if market is None or self.book.live:
-            return
-        if self.link is None or self.book.link_symbol != market.instrument.symbol:
-            self.link = self.world.feeds.use(self.world.user, market)
-            self.book.link_symbol = market.instrument.symbol
-            self.spawn(self._quotes, self.link)
-
     def _recover(self) -> None:
         """Once the markets of the open pairs are known, they are taken up again."""
         for row, orders, fills, rules in self.book.to_recover(self.settings):
@@ -400,11 +370,7 @@ class Trader:
 
     def facts(self) -> gate.Facts:
         now = self.now()
-        quote = self.link.quotes.value if self.link is not None else None
-        if quote is None or quote.connected:
-            self._feed_down = None
-        elif self._feed_down is None:
-            self._feed_down = now.mono_ms
+        quote = self.markets.quote()
         return gate.Facts(
             user=self.world.user,
             config=self.book.config,
@@ -413,7 +379,7 @@ class Trader:
             day=self.book.day,
             market=self.book.market,
             quote=quote,
-            feed_down_mono=self._feed_down,
+            feed_down_mono=self.markets.down_mono,
             now_ms=now.wall_ms,
             now_mono=now.mono_ms,
             started_mono=self.started_mono,

@@ -36,6 +36,7 @@ from actors.ports import Address, Inbox, PrivateExchange, Started
 from actors.store import StoreRows, StoreStatistics
 from supervisor.access import Access, nobody_else
 from supervisor.chaos import chaos
+from supervisor.control.office import Levers
 from supervisor.feeds import FeedsByUse
 from supervisor.keyring import Keyring
 from supervisor.lifecycle import Happened, Node, Subscriber, reporter
@@ -43,7 +44,7 @@ from supervisor.mailbox import Cell
 from supervisor.outfit import Outside as Outside
 from supervisor.outfit import Patience as Patience
 from supervisor.people import People
-from supervisor.spec import ChildSpec, FamilySpec, GroupSpec, Start
+from supervisor.spec import ChildSpec, FamilySpec, GroupSpec, Spec, Start
 from supervisor.tree import END_S_MAX, STOP_S_MAX, Tree
 
 TRADER_CAPACITY = 256
@@ -86,6 +87,7 @@ class Daemon:
         self.store_shown: Cell[StoreStatistics] = Cell()
         self.draining = False
         self.access = access or nobody_else()
+        self.levers = Levers()
         self.rate = outside.rate
         self._settings = settings
         # Our own actors' deadlines are about work done in real time: --speed scales the world's, not these.
@@ -98,32 +100,8 @@ class Daemon:
         self._records: dict[str, UserRecord] = {}
         self._nursery: trio.Nursery
         rate = outside.rate
-        children: list[ChildSpec | FamilySpec] = [
-            ChildSpec(
-                name="store",
-                start=self._store,
-                capacity=STORE_CAPACITY,
-                redeliver=True,
-                exhausted="escalate",
-                ready_s_max=60.0 * rate,  # a long write-ahead log is replayed first
-                stop_s_max=20.0 * rate,
-            )
-        ]
-        if control is not None:
-            children.append(
-                ChildSpec(name="control", start=control(self), stop_s_max=2.0 * rate, ready_s_max=READY_S_MAX * rate)
-            )
-        if paper is not None:
-            children.append(ChildSpec(name="paper", start=paper, ready_s_max=READY_S_MAX * rate))
-        children += [
-            ChildSpec(name="tokens", start=self._tokens, stop_s_max=2.0 * rate, ready_s_max=READY_S_MAX * rate),
-            ChildSpec(name="keeper", start=self._keeper, stop_s_max=2.0 * rate, ready_s_max=READY_S_MAX * rate),
-            FamilySpec(name="feeds"),
-            FamilySpec(name="traders"),
-        ]
-        root = GroupSpec(name="root", children=tuple(children))
         self._tree = Tree(
-            root,
+            GroupSpec(name="root", children=self._children(control, paper)),
             wall=outside.wall,
             rng=self._own_rng("tree"),
             on_stuck=on_stuck,
@@ -146,6 +124,35 @@ class Daemon:
             boot=outside.bus.boot,
         )
         self.keyring = Keyring(self.people, outside.bus)
+
+    def _children(self, control: Callable[[Daemon], Start] | None, paper: Start | None) -> tuple[Spec, ...]:
+        """In the order of starting; stopped in reverse. Control is up before anything trades, and down late."""
+        rate = self.rate
+        ready_s_max = READY_S_MAX * rate
+        store = ChildSpec(
+            name="store",
+            start=self._store,
+            capacity=STORE_CAPACITY,
+            redeliver=True,
+            exhausted="escalate",
+            ready_s_max=60.0 * rate,  # a long write-ahead log is replayed first
+            stop_s_max=20.0 * rate,
+        )
+        middle = []
+        if control is not None:
+            middle.append(
+                ChildSpec(name="control", start=control(self), stop_s_max=2.0 * rate, ready_s_max=ready_s_max)
+            )
+        if paper is not None:
+            middle.append(ChildSpec(name="paper", start=paper, ready_s_max=ready_s_max))
+        return (
+            store,
+            *middle,
+            ChildSpec(name="tokens", start=self._tokens, stop_s_max=2.0 * rate, ready_s_max=ready_s_max),
+            ChildSpec(name="keeper", start=self._keeper, stop_s_max=2.0 * rate, ready_s_max=ready_s_max),
+            FamilySpec(name="feeds"),
+            FamilySpec(name="traders"),
+        )
 
     # -- life
 
@@ -379,6 +386,20 @@ class Daemon:
 
     def feed(self, token: str) -> tuple[FeedSnapshot | None, Quote | None]:
         return self.feeds.shown(token)
+
+    def feeds_shown(self) -> Mapping[str, tuple[FeedSnapshot | None, Quote | None]]:
+        return self.feeds.all_shown()
+
+    def listen_key(self, user: str) -> ListenKey | None:
+        cell = self._keys.get(user)
+        return cell.value if cell is not None else None
+
+    @property
+    def session_host(self) -> str | None:
+        return self.outside.sessions.host
+
+    def figures(self) -> Mapping[str, Any]:
+        return {"store": self.store_shown.value, "requests": self.outside.sessions.statistics()}
 
     def tree(self) -> Node:
         return self._tree.statistics()

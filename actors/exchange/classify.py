@@ -190,7 +190,7 @@ def retry_after_s(headers: Mapping[str, str], *, now_ms: int | None = None) -> f
     """
     text = headers.get("retry-after", "").strip()
     if re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,6})?", text, re.ASCII):
-        return min(float(text), RETRY_AFTER_MAX_S)
+        return min(float(text), RETRY_AFTER_MAX_S)  # sim-ok: seconds, not money
     until_s = _date_s(text)
     from_s = _date_s(headers.get("date", ""))
     if from_s is None and now_ms is not None:
