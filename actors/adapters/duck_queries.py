@@ -14,10 +14,11 @@ import duckdb
 import msgspec
 
 from actors import messages, rows
-from actors.adapters import duck_control
+from actors.adapters import duck_control, duck_statistics
 from actors.adapters.duck_schema import DAY_MS, Kind, day_number, from_record, plain_decimal, select_list
 from actors.domain.trading import TradingConfig
 from actors.errors import IntegrityError, StoreRefused
+from actors.statistics import Statistics
 
 Connection = duckdb.DuckDBPyConnection
 
@@ -107,6 +108,7 @@ _ANSWERS: dict[Kind, Callable[[Connection, Any, int], Any]] = {
     messages.ListPairs: list_pairs,
     messages.DayTotals: day_totals,
     **duck_control.ANSWERS,
+    Statistics: duck_statistics.answer,
 }
 
 _OF_PAIRS = '"user" = $1 AND pair_id IN (SELECT unnest(CAST($2 AS VARCHAR[])))'
