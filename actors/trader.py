@@ -11,7 +11,7 @@ sets its alarm and publishes its snapshot.
     quotes ──┤         │                              └─▶ snapshot, events, log
     tasks ───┘         └─▶ after: roll over, pause, decide
 
-domain/turn.py is the brain of a pair, domain/gate.py of the user. This file routes; what it routes to, one each: book.py
+domain/turn.py is the brain of a pair, domain/gate.py of the user. This file routes, to one room per concern: book.py
 (pairs, day, pauses, rows), outlook.py (does the exchange answer, is the account known), markets.py (tokens, feed),
 guard.py (self-trades), purse.py (the balance), commands.py (operators), order_stream.py. A new incarnation places
 nothing before it has heard the exchange.

@@ -17,6 +17,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any, Literal, TextIO, get_args
 
 import msgspec
@@ -53,7 +54,7 @@ class Logging:
         render: Processor = _json if form == "json" else _console(self._lines.stream)
         self.log: Log = structlog.wrap_logger(
             self._lines,
-            processors=[self._admit, self._explain, _without_secrets, self._thin_out, self._stamp, render],
+            processors=[self._admit, self._explain, _without_secrets, self._thin_out, self._stamp, _plainly, render],
             wrapper_class=structlog.make_filtering_bound_logger(RANKS["debug"]),  # the level is ours, to be changed
             cache_logger_on_first_use=False,
         )
@@ -182,6 +183,11 @@ class Bridge(stdlib.Handler):
 def rfc3339(at_ms: int) -> str:
     """2026-11-20T10:00:00.000Z"""
     return (EPOCH + timedelta(milliseconds=at_ms)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _plainly(logger: Any, method: str, event: EventDict) -> EventDict:
+    """Amounts without the zeros that a database column adds, and never with an exponent."""
+    return {name: f"{value.normalize():f}" if isinstance(value, Decimal) else value for name, value in event.items()}
 
 
 def _without_secrets(logger: Any, method: str, event: EventDict) -> EventDict:

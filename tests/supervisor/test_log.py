@@ -52,7 +52,7 @@ def caught(text: str = "deep trouble") -> ValueError:
 
 def test_a_line_is_one_json_object_with_time_level_event_and_context():
     page = Page()
-    page.log.bind(child="traders/alice", incarnation=3).info("pair_closed", wear=Decimal("0.10"), legs=("a", "b"))
+    page.log.bind(child="traders/alice", incarnation=3).info("pair_closed", wear=Decimal("0.10"), buy=Decimal("1E+2"), legs=("a", "b"))
     assert page.lines == [
         {
             "at": "2026-11-20T10:00:00.123Z",
@@ -60,7 +60,8 @@ def test_a_line_is_one_json_object_with_time_level_event_and_context():
             "event": "pair_closed",
             "child": "traders/alice",
             "incarnation": 3,
-            "wear": "0.10",
+            "wear": "0.1",
+            "buy": "100",
             "legs": ["a", "b"],
         }
     ]
