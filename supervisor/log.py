@@ -54,7 +54,7 @@ class Logging:
         render: Processor = _json if form == "json" else _console(self._lines.stream)
         self.log: Log = structlog.wrap_logger(
             self._lines,
-            processors=[self._admit, self._explain, _without_secrets, self._thin_out, self._stamp, _plainly, render],
+            processors=[self._admit, self._explain, _plainly, _without_secrets, self._thin_out, self._stamp, render],
             wrapper_class=structlog.make_filtering_bound_logger(RANKS["debug"]),  # the level is ours, to be changed
             cache_logger_on_first_use=False,
         )
