@@ -137,10 +137,10 @@ def _open(turn: Turn) -> None:
 
 
 def _close_dead_twins(turn: Turn, state: oto.Unresolved, look: Look) -> None:
-    """Both are over and nothing was bought by either: whichever was ours, the pair is at its end."""
+    """A human has ended both and nothing was bought by either: whichever was ours, the pair is at its end."""
     dead = {view.order_id for view in look.orders if view.status in TERMINAL and view.executed == 0}
-    if dead.issuperset(state.twins) and look.started.mono_ms >= state.absence.doubt_ms:
-        turn.close("cancelled")
+    if dead.issuperset(state.twins):
+        turn.close("cancelled", state.twins)
 
 
 def _running_since(turn: Turn) -> int:

@@ -185,7 +185,7 @@ def _sale_over(turn: Turn, sale: Sale) -> None:
     at_floor = leg.price <= _floor(turn.pair)
     turn.state = replace(
         _state(turn),
-        rung=state.rung if leg.filled else state.rung + 1,
+        rung=state.rung if leg.filled or rejected else state.rung + 1,
         due=now + TRY_AGAIN_MS if rejected else now,
         floor_rested=state.floor_rested or (at_floor and not leg.filled and not rejected),
         refusals=state.refusals + 1 if rejected else 0,
@@ -302,15 +302,17 @@ def _doubt_goes_on(turn: Turn, sale: Sale, look: Look) -> None:
     state, rules = _state(turn), turn.pair.rules
     assert state.absence is not None, state
     if state.twins:
-        dead = {view.order_id for view in look.orders if view.status in TERMINAL and view.executed == 0}
-        over = dead.issuperset(state.twins) and look.started.mono_ms >= state.absence.doubt_ms
-    else:
-        absence = with_clean_look(state.absence, look, sale.intent_ms)
-        turn.state = state = replace(state, absence=absence)
-        over = proven(absence, looks=rules.looks, settle_ms=rules.settle_ms)
-    if over:
+        dead = {view.order_id: view for view in look.orders if view.status in TERMINAL and view.executed == 0}
+        if dead.keys() >= set(state.twins):  # a human has ended both, and nothing was sold by either: any may be ours
+            _put(turn, replace(sale, state="cancelling", leg=replace(sale.leg, order_id=state.twins[0])))
+            turn.see(dead[state.twins[0]])
+            turn.state = replace(_state(turn), absence=None, twins=(), due=turn.at.mono_ms)
+        return
+    absence = with_clean_look(state.absence, look, sale.intent_ms)
+    turn.state = replace(state, absence=absence)
+    if proven(absence, looks=rules.looks, settle_ms=rules.settle_ms):
         _put(turn, replace(sale, state="absent"))
-        turn.state = replace(_state(turn), absence=None, twins=(), due=turn.at.mono_ms)
+        turn.state = replace(_state(turn), absence=None, due=turn.at.mono_ms)
 
 
 def _close_sold(turn: Turn) -> None:
@@ -329,7 +331,7 @@ def _adopt(turn: Turn, sale: Sale, order_id: str) -> None:
     assert turn.pair.leg_of(order_id) is None, order_id
     _put(turn, replace(sale, state="open", leg=replace(sale.leg, order_id=order_id)))
     step_ms = int(turn.pair.rules.config.unwind_step_seconds * 1000)
-    turn.state = replace(_state(turn), absence=None, refusals=0, due=turn.at.mono_ms + step_ms)
+    turn.state = replace(_state(turn), absence=None, due=turn.at.mono_ms + step_ms)
     turn.claim_early()
 
 
