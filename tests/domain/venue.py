@@ -515,6 +515,8 @@ class World:
             live = [o for o in self.venue.orders.values() if o.live]
             assert not live, f"closed as {after.outcome}, but {live} live"
             assert not self.in_air, "closed while a request may still be accepted"
+            traded = sum((o.cumulative for o in self.venue.orders.values()), D(0))
+            assert sums.bought + sums.sold == traded, "closed before its fills were booked"
             assert (
                 not self.venue.releases
                 or self.how.refuse_release
