@@ -5,11 +5,14 @@ The files are opened read-only by the views themselves; here only statements tha
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
+
+import msgspec
 
 from supervisor.control.protocol import amount
 from supervisor.ctl.client import EXIT_FAILED, EXIT_USAGE, Trouble
@@ -41,20 +44,48 @@ def find_views(environ: Mapping[str, str], *, state_dir: str | None, socket: str
 
 def run(views: Path, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
     """Column names and rows; times come as RFC 3339 text, decimals as Decimal. Raises: Trouble."""
+    with opened(views) as connection:
+        select = _single_select(sql)
+        columns = [(row[0], row[1]) for row in connection.execute(f"DESCRIBE {select}").fetchall()]
+        rows = connection.execute(_without_zones(select, [kind for _, kind in columns])).fetchall()
+    moments = {n for n, (_, kind) in enumerate(columns) if kind == _ZONED}
+    names = [name for name, _ in columns]
+    return names, [tuple(_moment(cell) if n in moments else cell for n, cell in enumerate(row)) for row in rows]
+
+
+@contextmanager
+def opened(views: Path) -> Iterator[Any]:
+    """A connection with the views in place, times in UTC. Raises: Trouble, whatever DuckDB has to say."""
     import duckdb
 
     with duckdb.connect(":memory:") as connection:
         try:
             connection.execute(views.read_text())
-            select = _single_select(sql)
-            columns = [(row[0], row[1]) for row in connection.execute(f"DESCRIBE {select}").fetchall()]
-            rows = connection.execute(_without_zones(select, [kind for _, kind in columns])).fetchall()
+            connection.execute("SET TimeZone = 'UTC'")
+            yield connection
         except duckdb.Error as error:
             hint = 'otoctl query "SHOW TABLES" lists what there is'
             raise Trouble(f"{error}\n  -> {hint}", EXIT_FAILED) from None
-    moments = {n for n, (_, kind) in enumerate(columns) if kind == _ZONED}
-    names = [name for name, _ in columns]
-    return names, [tuple(_moment(cell) if n in moments else cell for n, cell in enumerate(row)) for row in rows]
+
+
+def write_csv(file: TextIO, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """As RFC 4180 wants it: a header, CRLF, exact amounts; NULL is an empty cell, empty text a quoted one."""
+    file.write(",".join(map(_csv_cell, names)) + "\r\n")
+    for row in rows:
+        file.write(",".join(_csv_cell(plain(cell)) for cell in row) + "\r\n")
+
+
+def _csv_cell(cell: Any) -> str:
+    if cell is None:
+        return ""
+    if isinstance(cell, bool):
+        return "true" if cell else "false"
+    if isinstance(cell, (list, dict)):
+        cell = msgspec.json.encode(cell).decode()
+    text = str(cell)
+    if text == "" or any(sign in text for sign in ',"\r\n'):
+        return '"' + text.replace('"', '""') + '"'
+    return text
 
 
 _ZONED = "TIMESTAMP WITH TIME ZONE"

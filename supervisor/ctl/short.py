@@ -1,10 +1,12 @@
-"""The short forms, written by hand: status, tree, why, events, top, query, completion."""
+"""The short forms, written by hand: status, tree, why, events, top, query, report, export, completion."""
 
 from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -39,6 +41,11 @@ def _short(name: str, about: str, *params: click.Parameter) -> Callable[[Callabl
         return click.Command(name, callback=call, params=[*params, json_option()], help=about)
 
     return wrap
+
+
+def _state_dir_option() -> click.Option:
+    about = "The daemon's state directory; found by itself where left out."
+    return click.Option(["--state-dir"], metavar="DIR", help=about)
 
 
 @_short("status", "The daemon in a few lines, and every user (or those named).", users_argument())
@@ -120,19 +127,80 @@ def top(ctx: click.Context, options: Options, every_s: float) -> None:
     "query",
     "One SELECT over the published records: fills, orders, pairs, daily, progress … Needs no running daemon.",
     click.Argument(["sql"]),
-    click.Option(["--state-dir"], metavar="DIR", help="The daemon's state directory; found by itself where left out."),
+    _state_dir_option(),
+    click.Option(["--csv", "as_csv"], is_flag=True, help="Print CSV, amounts exact."),
 )
-def query(ctx: click.Context, options: Options, sql: str, state_dir: str | None) -> None:
-    from supervisor.ctl.query import find_views, plain, run
+def query(ctx: click.Context, options: Options, sql: str, state_dir: str | None, as_csv: bool) -> None:
+    from supervisor.ctl.query import find_views, plain, run, write_csv
 
+    if as_csv and options.as_json:
+        raise Trouble("--csv or --json, not both", EXIT_USAGE)
     views = find_views(os.environ, state_dir=state_dir, socket=options.socket)
     names, rows = run(views, sql)
+    if as_csv:
+        write_csv(sys.stdout, names, rows)
+        return
     if options.as_json:
         print_json([dict(zip(names, map(plain, row), strict=True)) for row in rows])
         return
     from supervisor.ctl.tables import console, rows_table
 
     console().print(rows_table(names, [[plain(cell) for cell in row] for row in rows]))
+
+
+@_short(
+    "report",
+    "One look at what happened: volume against target, wear and its parts, pairs per hour, price with own fills."
+    " Needs no running daemon.",
+    click.Option(["--user"], metavar="USER", help="Only this user."),
+    click.Option(["--days"], type=click.IntRange(1, 366), default=7, show_default=True, help="The newest N days."),
+    click.Option(["--html"], metavar="FILE", help="Write one file for a browser instead; it needs no network."),
+    _state_dir_option(),
+)
+def report(
+    ctx: click.Context, options: Options, user: str | None, days: int, html: str | None, state_dir: str | None
+) -> None:
+    from supervisor.control.protocol import plain
+    from supervisor.ctl.query import find_views
+    from supervisor.ctl.report import gather
+
+    told = gather(find_views(os.environ, state_dir=state_dir, socket=options.socket), user=user, days=days)
+    if html is not None:
+        from supervisor.ctl.report_html import render as page
+
+        try:
+            Path(html).write_text(page(told), encoding="utf-8")
+        except OSError as error:
+            raise Trouble(f"{html}: {error.strerror}", EXIT_FAILED) from None
+        click.echo(f"written: {html}")
+    elif options.as_json:
+        print_json(plain(told))
+    else:
+        from supervisor.ctl.report_text import render
+        from supervisor.ctl.tables import console
+
+        for each in render(told):
+            console().print(each)
+
+
+@_short(
+    "export",
+    "The published records as Parquet, by day and user, for any engine; several daemons may share the directory."
+    " Days that did not change since are left alone. Needs no running daemon.",
+    click.Option(["--parquet", "target"], metavar="DIR", required=True, help="Where to; made if missing."),
+    _state_dir_option(),
+)
+def export(ctx: click.Context, options: Options, target: str, state_dir: str | None) -> None:
+    from supervisor.ctl.export import export as write
+    from supervisor.ctl.query import find_views
+
+    views = find_views(os.environ, state_dir=state_dir, socket=options.socket)
+    done = write(views.parent, Path(target))
+    if options.as_json:
+        print_json({"days": done.days, "unchanged": done.kept, "rows": done.rows})
+        return
+    rows = ", ".join(f"{count} {table}" for table, count in done.rows.items() if count)
+    click.echo(f"{done.days} days written ({rows or 'nothing'}), {done.kept} unchanged: {target}")
 
 
 @_short(
@@ -148,4 +216,4 @@ def completion(ctx: click.Context, options: Options, shell: str) -> None:
     click.echo(made(ctx.find_root().command, {}, "otoctl", "_OTOCTL_COMPLETE").source())
 
 
-SHORT_FORMS: tuple[click.Command, ...] = (status, tree, why, events, top, query, completion)
+SHORT_FORMS: tuple[click.Command, ...] = (status, tree, why, events, top, query, report, export, completion)

@@ -1,0 +1,124 @@
+"""`otoctl export`: the published records as Parquet, hive-partitioned by day and user, for engines that read no DuckDB.
+
+    DIR/fills/day=2026-11-20/user=alice/here-0.parquet
+
+The file's name begins with the instance, so several daemons may export into one directory, or copies of their exports
+may be laid over one another: the rows of one are never those of another, and `instance` tells them apart. Exporting
+again replaces what this daemon exported of a day before; a day that did not change since is left alone.
+
+Decimals stay DECIMAL(38,18), times are UTC in microseconds. Rows without a user (audit of the system, price_1s) stand
+in the partition user=__HIVE_DEFAULT_PARTITION__, which engines read as NULL.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from msgspec import Struct
+
+from actors.adapters.duck_views import ORDER, PUBLISHED, text
+from supervisor.ctl.client import EXIT_FAILED, EXIT_USAGE, Trouble
+
+MARKER: Final = "_exported"
+"""Beside each day of a table and instance: modification time and size of the day file it was made of."""
+
+_UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]")
+
+
+class Exported(Struct, frozen=True, kw_only=True):
+    """days: written now; kept: those that had not changed. rows: written, by table."""
+
+    days: int
+    kept: int
+    rows: dict[str, int]
+
+
+def export(analytics: Path, target: Path) -> Exported:
+    """Writes every published day that changed since it was exported. Raises: Trouble."""
+    import duckdb
+
+    days = sorted(analytics.glob("day_*.duckdb"))
+    if target.resolve().is_relative_to(analytics.resolve()):
+        raise Trouble("the target lies among the published files\n  -> name another directory", EXIT_USAGE)
+    if not days:
+        raise Trouble(f"no published days in {analytics}", EXIT_FAILED)
+    written, rows = 0, dict.fromkeys(PUBLISHED, 0)
+    for file in days:
+        try:
+            counts = _export_day(file, target)
+        except (OSError, duckdb.Error) as error:
+            raise Trouble(f"{file.name}: {error}\n  -> export again; what was written is whole", EXIT_FAILED) from None
+        if counts is not None:
+            written += 1
+            for table, count in counts.items():
+                rows[table] += count
+    return Exported(days=written, kept=len(days) - written, rows=rows)
+
+
+def _export_day(file: Path, target: Path) -> dict[str, int] | None:
+    """Rows written by table; None if the day is as it was."""
+    import duckdb
+
+    day = file.stem.removeprefix("day_")
+    stat = file.stat()
+    made_of = f"{stat.st_mtime_ns} {stat.st_size}"
+    counts = {}
+    with duckdb.connect(str(file), read_only=True) as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        instances = [name for (name,) in connection.execute(_INSTANCES).fetchall()]
+        markers = [target / MARKER / f"{_safe(instance)}-{day}" for instance in instances]
+        if markers and all(marker.is_file() and marker.read_text() == made_of for marker in markers):
+            return None
+        for table in PUBLISHED:
+            counts[table] = sum(_export_table(connection, table, instance, day, target) for instance in instances)
+    for marker in markers:
+        marker.parent.mkdir(parents=True, exist_ok=True)
+        marker.write_text(made_of)
+    return counts
+
+
+_INSTANCES: Final = " UNION ".join(f"SELECT instance FROM {table}" for table in PUBLISHED) + " ORDER BY 1"
+
+
+def _export_table(connection: Any, table: str, instance: str, day: str, target: Path) -> int:
+    """Into a directory beside it first: who reads meanwhile sees the day as it was, or as it is."""
+    new = target / f".{table}-{_safe(instance)}-{day}"
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir(parents=True)
+    columns = ", ".join(f'"{name}"' for name in ("instance", *PUBLISHED[table]) if name not in ("day", "user"))
+    user = '"user"' if "user" in PUBLISHED[table] else 'CAST(NULL AS VARCHAR) AS "user"'
+    connection.execute(
+        f"COPY (SELECT {columns}, DATE '{day}' AS day, {user} FROM {table} WHERE instance = {text(instance)}"
+        f" ORDER BY {_order(table)}) TO {text(str(new))} (FORMAT parquet, COMPRESSION zstd,"
+        f' PARTITION_BY (day, "user"), FILENAME_PATTERN {text(_safe(instance) + "-{i}")}, OVERWRITE_OR_IGNORE)'
+    ).fetchall()
+    ((count,),) = connection.execute(f"SELECT count(*) FROM {table} WHERE instance = {text(instance)}").fetchall()
+    home = target / table / f"day={day}"
+    made = {file.relative_to(new / f"day={day}") for file in new.rglob("*.parquet")}
+    for name in made:
+        (home / name).parent.mkdir(parents=True, exist_ok=True)
+        (new / f"day={day}" / name).replace(home / name)
+    for earlier in set(_files_of(home, instance)) - {home / name for name in made}:
+        earlier.unlink()
+    shutil.rmtree(new)
+    return int(count)
+
+
+def _files_of(home: Path, instance: str) -> Iterator[Path]:
+    """What this instance exported of this day before."""
+    form = re.compile(re.escape(_safe(instance)) + r"-\d+\.parquet")
+    return (file for file in home.glob("user=*/*.parquet") if form.fullmatch(file.name))
+
+
+def _order(table: str) -> str:
+    """The published order, as far as the columns are published."""
+    return ORDER[table].replace(", audit_id", "")
+
+
+def _safe(instance: str) -> str:
+    """An instance as part of a file name; what could lead out of the directory is replaced."""
+    return _UNSAFE.sub("_", instance) or "_"
