@@ -10,7 +10,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from actors.domain.instrument import Market
+from actors.domain.instrument import Instrument, Market, Token
 from actors.domain.orders import Side
 from actors.domain.trading import Pause, Phase, TradingConfig, WaitingFor, Wanted
 from actors.rows import CredentialRow, FillRow, OrderRow, PairRow, PauseRow, Row, StateChangeRow, UserRow
@@ -32,6 +32,13 @@ class LoadTrader(Struct, frozen=True):
     """→ TraderRecord: all that a new incarnation needs. day: "2026-11-20"."""
 
     user: str
+    day: str
+
+
+class LoadTraders(Struct, frozen=True):
+    """→ dict[user, TraderRecord | StoreError]: as LoadTrader for each, in one read. The store's own question."""
+
+    users: tuple[str, ...]
     day: str
 
 
@@ -288,6 +295,36 @@ class Resolve(Struct, frozen=True):
 
 class ListTokens(Struct, frozen=True):
     """→ tuple[Market, ...] of the tokens in use or asked for so far."""
+
+
+class ListCatalogue(Struct, frozen=True):
+    """→ tuple[Listed, ...] by name. find: part of a name or alphaId. every: also those that nobody asked for."""
+
+    find: str = ""
+    every: bool = False
+
+
+class ShowToken(Struct, frozen=True):
+    """Short name or alphaId → Listed, tradable or not. Refused with TokenError: unknown, ambiguous."""
+
+    token: str
+
+
+class ForgetToken(Struct, frozen=True):
+    """→ bool: it stood in the list of tokens asked for, and stands there no more. Refused as ShowToken."""
+
+    token: str
+
+
+class Listed(Struct, frozen=True, kw_only=True):
+    """trouble: why it cannot be traded, None if it can. asked: somebody uses it or asked for it."""
+
+    token: Token
+    instrument: Instrument | None
+    trouble: str | None
+    warnings: tuple[str, ...]
+    fetched_ms: int
+    asked: bool
 
 
 class RefreshTokens(Struct, frozen=True):

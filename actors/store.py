@@ -24,7 +24,7 @@ import trio
 from msgspec import Struct
 
 from actors.errors import ActorCrashed, IllegalEvent, IntegrityError, StoreError, StoreLost, StoreRefused
-from actors.messages import Write
+from actors.messages import LoadTrader, LoadTraders, Write
 from actors.ports import Address, Asked, Database, Events, Inbox, Latest, Log, Started, Stop, Wall
 from actors.rows import Row
 
@@ -162,6 +162,7 @@ class Store:
         self._events = events
         self._shown = shown
         self._waiting: deque[Asked] = deque()
+        self._loads: list[Asked] = []
         self._rows_waiting = 0  # of the group that is being written, too
         self._more = trio.Event()  # a write was lined up
         self._fewer = trio.Event()  # a group was answered
@@ -187,6 +188,10 @@ class Store:
                     self._rows_waiting += len(rows)
                     self._more.set()
                     await self._room(ROWS_WAITING_MAX)
+                case Asked(question=LoadTrader()):
+                    self._loads.append(message)
+                    if len(self._loads) == 1:
+                        nursery.start_soon(self._load)
                 case Asked():
                     nursery.start_soon(self._answer, message)
                 case Stop():
@@ -201,6 +206,29 @@ class Store:
         while self._rows_waiting > rows:
             self._fewer = trio.Event()
             await self._fewer.wait()
+
+    async def _load(self) -> None:
+        """All traders that ask while a read is under way are loaded by the next one: a daemon starts them together."""
+        await trio.lowlevel.checkpoint()
+        while self._loads:
+            day = self._loads[0].question.day
+            batch = [asked for asked in self._loads if asked.question.day == day]
+            users = tuple(dict.fromkeys(asked.question.user for asked in batch))
+            try:
+                found = await self._database.query(LoadTraders(users, day))
+            except StoreLost:
+                raise  # the questions stay owed: the next incarnation answers them
+            except StoreError as error:
+                found = dict.fromkeys(users, error)
+            self._loads = [asked for asked in self._loads if asked not in batch]
+            for asked in batch:
+                self._tell(asked, found[asked.question.user])
+
+    def _tell(self, asked: Asked, found: object) -> None:
+        if isinstance(found, StoreError):
+            asked.reply.refuse(found)
+        else:
+            asked.reply.answer(found)
 
     async def _answer(self, asked: Asked) -> None:
         try:

@@ -18,7 +18,7 @@ Connection = duckdb.DuckDBPyConnection
 LIMIT_MAX: Final = 1000  # as in duck_queries.py
 DETAIL_MAX: Final = 1000  # orders, fills or changes of one pair: a pair has some ten of each
 
-COUNTED: Final = "quote_quantity * CAST(mul_point AS DECIMAL(10,2))"  # see duck_queries.py
+COUNTED: Final = "quote_quantity * CAST(mul_point AS DECIMAL(10,2))"  # see duck_loading.py
 
 
 def show_pair(connection: Connection, question: messages.ShowPair, now_ms: int) -> messages.PairDetail | None:

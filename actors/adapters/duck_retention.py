@@ -22,7 +22,7 @@ from actors.adapters.duck_schema import DAY_MS, DAY_OF, day_text, quoted
 from actors.adapters.duck_shadow import belongs
 
 SLICE_ROWS: Final = 10_000  # of all tables together: 0.15 s of CPU during which questions wait
-LIVE_DAYS_MIN: Final = 2  # a trader looks at its orders of 48 hours when it starts (duck_queries.OWN_ORDERS_MS)
+LIVE_DAYS_MIN: Final = 2  # a trader looks at its orders of 48 hours when it starts (duck_loading.OWN_ORDERS_MS)
 
 LEAVING: Final[dict[str, str]] = {
     "fills": "source <> 'synthetic'",

@@ -15,7 +15,7 @@ import msgspec
 import trio
 
 from actors import messages, rows
-from actors.adapters.duck_queries import OWN_ORDERS_MS, RECENT_MS, RECENT_PAIRS_MAX
+from actors.adapters.duck_loading import OWN_ORDERS_MS, RECENT_MS, RECENT_PAIRS_MAX
 from actors.domain.day import date_of
 from actors.domain.trading import TradingConfig
 from actors.errors import StoreLost, StoreRefused
@@ -103,6 +103,8 @@ def answer(disk: Disk, question: Any, now_ms: int) -> Any:
         case messages.LoadUsers():
             users = sorted((u for u in disk.all(rows.UserRow) if not u.removed), key=lambda u: u.user)
             return tuple(_user_record(disk, user) for user in users)
+        case messages.LoadTraders(users=users, day=day):
+            return {user: _trader(disk, messages.LoadTrader(user, day), now_ms) for user in users}
         case messages.LoadTrader():
             return _trader(disk, question, now_ms)
         case messages.LoadTokens():
