@@ -19,6 +19,7 @@ from actors.domain.instrument import Instrument, Market, Token
 from actors.domain.orders import Balance, Execution, OrderView, Outcome, Side
 from actors.domain.quotes import Quote, Trade
 from actors.errors import StoreRefused
+from actors.exchange.account import UserScore
 from actors.rows import Row
 
 T = TypeVar("T")
@@ -143,6 +144,8 @@ class PrivateExchange(Protocol):
     async def alpha_wallet(self) -> tuple[Balance, ...]: ...
 
     async def user_volume(self) -> Decimal: ...
+
+    async def user_score(self) -> UserScore: ...
 
     async def listen_key(self) -> str: ...
 

@@ -24,7 +24,16 @@ from actors.domain.catalogue import Catalogue
 from actors.domain.instrument import Instrument, Market, Token
 from actors.errors import ExchangeError, NotNow, OtodError, ProtocolChanged, Refusal, StoreRefused, TokenError
 from actors.exchange.listing import merge_tokens
-from actors.messages import ListTokens, LoadTokens, RefreshTokens, Resolve
+from actors.messages import (
+    ForgetToken,
+    ListCatalogue,
+    Listed,
+    ListTokens,
+    LoadTokens,
+    RefreshTokens,
+    Resolve,
+    ShowToken,
+)
 from actors.ports import Address, Asked, Events, Inbox, Log, PublicExchange, Reply, Rows, Started, Stop, Wall
 from actors.rows import InstrumentRow, TokenRow
 
@@ -131,6 +140,12 @@ class Tokens:
                     self._resolve(question, reply)
                 case Asked(ListTokens(), reply):
                     reply.answer(self._markets())
+                case Asked(ListCatalogue(find=find, every=every), reply):
+                    reply.answer(self._catalogue(find, every))
+                case Asked(ShowToken(token=word), reply):
+                    self._show(word, reply)
+                case Asked(ForgetToken(token=word), reply):
+                    self._forget(word, reply)
                 case Asked(RefreshTokens() as question, reply):
                     self._need(LISTS)
                     self._waiting.append(_Waiting(reply, question))
@@ -188,6 +203,37 @@ class Tokens:
             except TokenError:
                 continue  # who trades it hears it from its own Resolve
         return tuple(found)
+
+    # -- for people
+
+    def _catalogue(self, find: str, every: bool) -> tuple[Listed, ...]:
+        wanted = find.casefold()
+        found = (self._listed(alpha_id) for alpha_id in self._known.alpha_ids() if every or alpha_id in self._asked)
+        return tuple(
+            one for one in found if wanted in one.token.name.casefold() or wanted in one.token.alpha_id.casefold()
+        )
+
+    def _show(self, word: str, reply: Reply[object]) -> None:
+        try:
+            reply.answer(self._listed(self._known.token(word).alpha_id))
+        except TokenError as error:
+            reply.refuse(self._blamed(error))
+
+    def _forget(self, word: str, reply: Reply[object]) -> None:
+        try:
+            alpha_id = self._known.token(word).alpha_id
+        except TokenError as error:
+            reply.refuse(error)
+            return
+        reply.answer(alpha_id in self._asked)
+        self._asked.pop(alpha_id, None)
+
+    def _listed(self, alpha_id: str) -> Listed:
+        token, instrument, trouble, warnings, read_ms = self._known.listed(alpha_id)
+        return Listed(
+            token=token, instrument=instrument, trouble=trouble, warnings=warnings, fetched_ms=read_ms,
+            asked=alpha_id in self._asked,
+        )  # fmt: skip
 
     def _is_known(self, word: str) -> bool:
         try:

@@ -7,6 +7,7 @@ where the file says so, because TOML has no null.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,6 +19,7 @@ from actors.adapters.dialer import endpoint, is_loopback
 from actors.adapters.limits import LOOPBACK, REAL_HOST, Allowance
 from actors.adapters.limits import Rates as Rationing
 from actors.errors import ConfigError
+from supervisor.access import Access
 from supervisor.document import (
     Auto,
     ListOf,
@@ -163,10 +165,6 @@ class Config(Struct, frozen=True, kw_only=True):
 
 
 NOT_YET: Mapping[tuple[str, str], str] = {
-    ("control", "operators"): "roles",
-    ("control", "viewers"): "roles",
-    ("control", "users"): "roles",
-    ("control", "socket_mode"): "other socket mode",
     ("notifications", "urls"): "notifications",
     ("notifications", "repeat_s"): "notifications",
 }
@@ -258,6 +256,11 @@ def rationing(exchange: Exchange) -> Rationing:
         spacing_s=usual.spacing_s if wanted.placement_spacing_s is None else wanted.placement_spacing_s,
         address_per_s=usual.address_per_s if wanted.address_per_s is None else wanted.address_per_s or None,
     )
+
+
+def access(control: Control) -> Access:
+    """Who may use the control socket; root and this process's own user always."""
+    return Access(operators=control.operators, viewers=control.viewers, users=control.users, own_uid=os.geteuid())
 
 
 def kept(supervision: Supervision) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from actors.domain.trading import AUTO_RESUMABLE, PAUSE_REASONS, TradingConfig
 from actors.errors import ConfigError, StoreError
 from actors.messages import LoadUsers, TraderSnapshot, UserRecord
 from supervisor import users, view
+from supervisor.control.office import Levers
 from supervisor.endings import Ending, stuck, until_signal
 from supervisor.log import Logging
 from supervisor.outside import ControlBody, Limits, Place, real_world
@@ -96,7 +97,7 @@ class Demo:
     def __init__(
         self, options: Options, console: Console, house: House, doors: Doors, wall: WallClock, logging: Logging
     ) -> None:
-        self.options, self.console, self.wall = options, console, wall
+        self.options, self.console, self.wall, self.logging = options, console, wall, logging
         self.names = tuple(demo_names(options.users))
         place = Place(
             state_dir=options.state_dir,
@@ -129,6 +130,7 @@ class Demo:
 
     async def run(self, *, showing: bool) -> int:
         ending = Ending()
+        self.daemon.levers = Levers(log_level=self.logging.set_level, drain=partial(ending.ask, "drain"))
         try:
             async with trio.open_nursery() as nursery:
                 await nursery.start(until_signal, ending)
@@ -160,7 +162,8 @@ class Demo:
         until = trio.current_time() + self.options.for_s * rate if self.options.for_s is not None else None
         while until is None or trio.current_time() < until:
             await trio.sleep(WATCH_S * rate)
-            shown = [self.daemon.snapshot(name) for name in self.daemon.users()]
+            records = self.daemon.records()
+            shown = [self.daemon.snapshot(name) for name, record in records.items() if users.can_trade(record)]
             here = [snapshot for snapshot in shown if snapshot is not None]
             if not here or len(here) < len(shown):
                 continue

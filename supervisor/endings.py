@@ -9,8 +9,9 @@ from typing import Literal
 
 import trio
 
-Reason = Literal["done", "stalled", "time", "signal"]
-"""done: all targets are reached. stalled: nobody unfinished can go on. time: --for is over. signal: Ctrl-C, SIGTERM."""
+Reason = Literal["done", "stalled", "time", "signal", "drain"]
+"""done: all targets are reached. stalled: nobody unfinished can go on. time: --for is over. signal: Ctrl-C, SIGTERM.
+drain: an operator asked for it."""
 
 
 class Ending:

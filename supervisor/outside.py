@@ -16,6 +16,7 @@ from actors.adapters.websocket import Timing, TrioSockets
 from actors.ports import Log, Started, Vault, Wall
 from supervisor.bus import EventBus
 from supervisor.control.memory import ReplyMemory
+from supervisor.control.server import PERMISSIONS
 from supervisor.control.server import run as run_control
 from supervisor.sessions import Sessions
 from supervisor.spec import Start
@@ -82,8 +83,9 @@ def real_world(
 class ControlBody:
     """Makes the body of the child `control` for a daemon; what clients sent stays known over its incarnations."""
 
-    def __init__(self, place: Place, outside: Outside) -> None:
-        self._place, self._outside = place, outside
+    def __init__(self, place: Place, outside: Outside, permissions: int = PERMISSIONS) -> None:
+        """permissions: file mode of the sockets."""
+        self._place, self._outside, self._permissions = place, outside, permissions
         self._memory = ReplyMemory()
 
     def __call__(self, daemon: Daemon) -> Start:
@@ -97,6 +99,7 @@ class ControlBody:
                 events_url=f"ipc://{self._place.run_dir / 'events.sock'}",
                 log=self._outside.log.bind(child="control"),
                 rate=self._outside.rate,
+                permissions=self._permissions,
                 task_status=task_status,
             )
 

@@ -300,7 +300,7 @@ class People:
 
     async def _tell(self, before: UserRecord | None, after: UserRecord, who: str) -> None:
         user = after.user.user
-        address = self.house.trader(user) if before is not None and before.config is not None else None
+        address = self.house.trader(user)  # as it was before this change
         self.house.take_in(after)
         if before is not None and before.sealed != after.sealed:
             self.house.renew(after)

@@ -10,11 +10,14 @@ import random
 import secrets
 import socket
 import sys
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import trio
 from msgspec import Struct
+from msgspec.structs import replace
 
 from actors.adapters.clock import WallClock, system_now_ms, watch
 from actors.adapters.vault import FileVault
@@ -22,6 +25,7 @@ from actors.desk import Settings
 from actors.ports import Vault
 from supervisor import config, userfile, users
 from supervisor.config import Config
+from supervisor.control.office import Levers
 from supervisor.endings import Ending, stuck, until_signal
 from supervisor.log import Logging
 from supervisor.outside import ControlBody, Limits, Place, real_world
@@ -82,6 +86,11 @@ class Service:
     async def run(self, wishes: tuple[users.UserWish, ...]) -> None:
         daemon = await self._daemon()
         ending = Ending()
+        daemon.levers = Levers(
+            log_level=self._logging.set_level,
+            reload=partial(self._reload, daemon),
+            drain=partial(ending.ask, "drain"),
+        )
         try:
             async with trio.open_nursery() as nursery:
                 await nursery.start(until_signal, ending)
@@ -97,6 +106,18 @@ class Service:
         await ending.asked.wait()
         self._logging.log.info("stopping", why=ending.text, drain_s=self._settings.service.drain_s)
         await daemon.stop(self._settings.service.drain_s)
+
+    def _reload(self, daemon: Daemon) -> Mapping[str, Any]:
+        """The configuration file again: roles and log level are in force at once. Raises: Problems, ConfigError."""
+        settings = config.load(self._options.config)
+        daemon.access = config.access(settings.control)
+        self._logging.set_level(settings.logging.level)
+        now = {"control": settings.control, "logging": settings.logging}
+        before = {"control": self._settings.control, "logging": self._settings.logging}
+        same = replace(settings, control=self._settings.control, logging=self._settings.logging) == self._settings
+        self._settings = replace(self._settings, control=settings.control, logging=settings.logging)
+        self._logging.log.info("reloaded", roles_changed=now["control"] != before["control"])
+        return {"reloaded": ["control", "logging"], "changed": now != before, "restart_needed": not same}
 
     async def _apply(self, daemon: Daemon, wishes: tuple[users.UserWish, ...]) -> None:
         """--apply: the users document, all or nothing, before anything trades."""
@@ -163,8 +184,9 @@ class Service:
                 commit_rows=settings.store.commit_rows,
                 renew_s=exchange.listen_key_renew_s,
             ),
-            control=ControlBody(place, outside),
+            control=ControlBody(place, outside, int(settings.control.socket_mode, 8)),
             paper=paper,
             kept=config.kept(settings.supervision),
             on_stuck=stuck,
+            access=config.access(settings.control),
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from actors.adapters.dialer import endpoint, is_loopback
 from actors.adapters.exchange import PrivateGateway, PublicGateway
 from actors.adapters.http import HttpSession, HttpStatistics
 from actors.adapters.limits import AddressLimits, Rates
@@ -30,6 +31,12 @@ class Sessions:
         self._gateways: dict[str, PrivateGateway] = {}
         self._public = HttpSession(rest_base, dialer, self._limits.public(), wall=wall, call_s_max=call_s_max)
         self.public = PublicGateway(self._public)
+
+    @property
+    def host(self) -> str | None:
+        """The host that credentials belong to; None: the loopback, where any cookie is an account."""
+        found = endpoint(self._rest_base, plain="http", secure="https", where="exchange.rest_base").host
+        return None if is_loopback(found) else found
 
     def open(self, record: UserRecord) -> PrivateGateway:
         """The user's exchange; credentials as stored. Raises IntegrityError: they cannot be decrypted."""

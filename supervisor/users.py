@@ -168,6 +168,11 @@ def sealed_row(user: str, secrets: Secrets, vault: Vault, now_ms: int) -> Creden
     return CredentialRow(user=user, ciphertext=vault.seal(user, secret), key_id=vault.key_id, stored_at=now_ms)
 
 
+def can_trade(record: UserRecord) -> bool:
+    """Whether there is anything that a trader could do: a configuration, and a way into the exchange."""
+    return record.config is not None and record.credentials != "none"
+
+
 def with_credentials(record: UserRecord, row: CredentialRow) -> UserRecord:
     state = "none" if row.state == "removed" else row.state
     return replace(record, credentials=state, ciphertext=row.ciphertext, sealed=row)

@@ -34,6 +34,7 @@ from actors.messages import (
 )
 from actors.ports import Address, Inbox, PrivateExchange, Started
 from actors.store import StoreRows, StoreStatistics
+from supervisor import users
 from supervisor.access import Access, nobody_else
 from supervisor.chaos import chaos
 from supervisor.control.office import Levers
@@ -223,7 +224,7 @@ class Daemon:
     # -- users
 
     def take_in(self, record: UserRecord) -> None:
-        """A user that the store knows gets a session and, once configured, a trader."""
+        """A user that the store knows gets a session and, once it has what trading needs, a trader."""
         user = record.user.user
         self._records[user] = record
         if user not in self._users:
@@ -232,7 +233,7 @@ class Daemon:
             self._users.sort()
         self._keys.setdefault(user, Cell())
         self._snapshots.setdefault(user, Cell())
-        if record.config is not None and self.trader(user) is None:
+        if users.can_trade(record) and self.trader(user) is None:
             self._tree.put("traders", self._trader_spec(user))
             self._tree.mailbox("keeper").post(KeepKey(user))
 
@@ -242,9 +243,10 @@ class Daemon:
     def renew(self, record: UserRecord) -> None:
         """New credentials: the session sends them from its next request on; keeper and trader look again."""
         user = record.user.user
-        self.remember(record)
         self.outside.sessions.open(record)
-        if (address := self.trader(user)) is not None:
+        address = self.trader(user)
+        self.take_in(record)
+        if address is not None:
             self._tree.mailbox("keeper").post(KeepKey(user))
             address.post(SessionRenewed())
 

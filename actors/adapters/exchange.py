@@ -135,6 +135,9 @@ class PrivateGateway:
     async def user_volume(self) -> Decimal:
         return await self._session.read(requests.user_volume(), account.read_user_volume, lane="read", of="user volume")
 
+    async def user_score(self) -> account.UserScore:
+        return await self._session.read(requests.user_score(), account.read_user_score, lane="read", of="user score")
+
     async def listen_key(self) -> str:
         """A secret. Keys are replaced in place, so the caller keeps it in its cell only."""
         return await self._session.read(requests.listen_key(), account.read_listen_key, lane="read", of="listen key")

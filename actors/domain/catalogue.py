@@ -92,6 +92,17 @@ class Catalogue:
         warnings = self._warnings(token) if trouble is None else (f"{label} {trouble}", *self._warnings(token))
         return Market(token=token, instrument=instrument[0], warnings=warnings, fetched_ms=min(token_ms, instrument[1]))
 
+    def listed(self, alpha_id: str) -> tuple[Token, Instrument | None, str | None, tuple[str, ...], int]:
+        """All that is known of one of `alpha_ids`: row, USDT symbol, why it cannot be traded, warnings, read when."""
+        token, read_ms = self._tokens[alpha_id]
+        known = self._instruments.get(f"{alpha_id}{QUOTE_ASSET}")
+        instrument = known[0] if known is not None else None
+        return token, instrument, self._trouble(token), self._warnings(token), read_ms
+
+    def alpha_ids(self) -> tuple[str, ...]:
+        """Of all tokens, by short name."""
+        return tuple(sorted(self._tokens, key=lambda alpha_id: (self._tokens[alpha_id][0].name.casefold(), alpha_id)))
+
     def _trouble(self, token: Token) -> str | None:
         """Why the token cannot be traded; None if it can, as far as is known."""
         known = self._instruments.get(f"{token.alpha_id}{QUOTE_ASSET}")

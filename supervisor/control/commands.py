@@ -12,12 +12,13 @@ import trio
 
 from actors.errors import OtodError, Refusal
 from actors.ports import Log
+from supervisor.access import OPERATOR, Rights
 from supervisor.bus import EventBus
 from supervisor.control import table
-from supervisor.control.office import Call, Office
+from supervisor.control.arguments import Command
+from supervisor.control.office import Call, Office, not_permitted
 from supervisor.control.per_user import ON_USERS
 from supervisor.control.protocol import did_you_mean, error_object
-from supervisor.control.table import Command
 from supervisor.control.whole import WHOLE
 
 BUGS = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
@@ -34,13 +35,23 @@ class AllFailed(Refusal):
 
 
 async def perform(
-    office: Office, bus: EventBus, cmd: str, args: dict[str, Any], *, who: str, log: Log, rate: float = 1.0
+    office: Office,
+    bus: EventBus,
+    cmd: str,
+    args: dict[str, Any],
+    *,
+    who: str,
+    log: Log,
+    rate: float = 1.0,
+    rights: Rights = OPERATOR,
 ) -> Any:
-    """Does one command and returns its data. who: "uid:pid", for the audit. Raises: OtodError."""
+    """Does one command and returns its data. who: "uid:pid", for the audit. rights: the caller's. Raises: OtodError."""
     command = table.find(cmd)
-    call = Call(office, bus, table.check(command, args), who, rate)
+    call = Call(office, bus, table.check(command, args), who, rate, rights)
     if command.on_users:
         return await _on_users(command, call, log)
+    if not (rights.acts or (rights.sees_all and not command.acts) or (command.common and rights.own)):
+        raise not_permitted()
     try:
         return await WHOLE[command.name](call)
     except BUGS as bug:
@@ -57,7 +68,11 @@ def _internal(bug: Exception, command: Command, log: Log, user: str | None = Non
 
 async def _on_users(command: Command, call: Call, log: Log) -> dict[str, Any]:
     known = frozenset(call.office.users())
-    names = sorted(known) if call.args["all"] else (call.args["users"] or (call.args["user"],))
+    allowed = call.rights.acts_on if command.acts else call.rights.sees
+    if call.args["all"] and command.acts and not (call.rights.acts or call.rights.own):
+        raise not_permitted()
+    everybody = sorted(filter(allowed, known))
+    names = everybody if call.args["all"] else (call.args["users"] or (call.args["user"],))
     act = ON_USERS[command.name]
     permits = trio.CapacityLimiter(USERS_AT_ONCE)
     answers: dict[str, Any] = dict.fromkeys(names)
@@ -66,8 +81,10 @@ async def _on_users(command: Command, call: Call, log: Log) -> dict[str, Any]:
     async def one(name: str) -> None:
         async with permits:
             try:
+                if not allowed(name):
+                    raise not_permitted()  # whether there is such a user or not
                 if name not in known:
-                    raise Refusal(f"no user '{name}'", code="USER_UNKNOWN", do=_which_user(name, known))
+                    raise Refusal(f"no user '{name}'", code="USER_UNKNOWN", do=_which_user(name, everybody))
                 answers[name] = await act(call, name)
             except OtodError as error:
                 errors[name] = error

@@ -11,7 +11,7 @@ from supervisor.bus import EventBus
 from supervisor.control import table
 from supervisor.control.commands import AllFailed, perform
 from supervisor.control.memory import ReplyMemory
-from supervisor.control.office import Office
+from supervisor.control.office import Office, not_permitted
 from supervisor.control.protocol import Request, RequestId, decode, encode_refusal, encode_reply
 
 REQUEST_S_MAX = 10.0  # a client waits longer (otoctl 15 s), so that it always hears our word first
@@ -39,8 +39,11 @@ class Desk:
         self._rate = rate
 
     async def answer(self, frame: bytes, caller: Caller) -> bytes:
-        """Always a reply, whatever the frame."""
+        """Always a reply, whatever the frame. A stranger's is always the same one."""
         request_id, request = decode(frame)
+        if self._office.access.rights(caller.uid).stranger:
+            await trio.lowlevel.checkpoint()
+            return encode_refusal(request_id, not_permitted())
         if isinstance(request, Refusal):
             await trio.lowlevel.checkpoint()
             return encode_refusal(request_id, request)
@@ -72,7 +75,14 @@ class Desk:
         try:
             with trio.fail_after(REQUEST_S_MAX * self._rate):
                 data = await perform(
-                    self._office, self._bus, request.cmd, request.args, who=caller.who, log=self._log, rate=self._rate
+                    self._office,
+                    self._bus,
+                    request.cmd,
+                    request.args,
+                    who=caller.who,
+                    log=self._log,
+                    rate=self._rate,
+                    rights=self._office.access.rights(caller.uid),
                 )
         except trio.TooSlowError:
             return _timed_out(request.id)

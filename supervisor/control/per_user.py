@@ -11,31 +11,21 @@ from typing import Any
 import trio
 
 from actors.errors import ActorCrashed, AskTimeout, Refusal
-from actors.messages import (
-    CancelPair,
-    DayTotals,
-    ListOrders,
-    ListPairs,
-    PauseTrading,
-    ResumeTrading,
-    StartTrading,
-    StopTrading,
-)
-from supervisor.control import views
+from actors.messages import CancelPair, PauseTrading, ResumeTrading, StartTrading, StopTrading
+from supervisor.control import accounts, users, views
 from supervisor.control.office import Call
-from supervisor.control.protocol import rfc3339
 from supervisor.control.why import reasons
 
 TRADER_ANSWERS_S_MAX = 5.0  # a trader that steps at all answers in milliseconds; less than any client waits
 NOW_ANSWERS_S_MAX = 2.0  # `stop now` of a trader that does not answer this soon goes to the supervisor instead
-STORE_ANSWERS_S_MAX = 8.0  # a query behind a checkpoint of a slow disk
 
 
 # -- trading
 
 
 async def _start(call: Call, user: str) -> dict[str, Any]:
-    return await _ask_trader(call, user, StartTrading(call.who))
+    async with call.office.people.holding([user]):  # the trader writes the user's row with its wish
+        return await _ask_trader(call, user, StartTrading(call.who))
 
 
 async def _pause(call: Call, user: str) -> dict[str, Any]:
@@ -51,6 +41,13 @@ async def _cancel_pair(call: Call, user: str) -> dict[str, Any]:
 
 
 async def _stop(call: Call, user: str) -> dict[str, Any]:
+    if call.lacks(user):
+        return await _status(call, user)  # nothing to stop: it is not trading
+    async with call.office.people.holding([user]):
+        return await _stop_held(call, user)
+
+
+async def _stop_held(call: Call, user: str) -> dict[str, Any]:
     if not call.args["now"]:
         return await _ask_trader(call, user, StopTrading(call.who))
     address = call.office.trader(user)
@@ -66,6 +63,9 @@ async def _stop(call: Call, user: str) -> dict[str, Any]:
 async def _ask_trader(call: Call, user: str, question: Any) -> dict[str, Any]:
     path = f"traders/{user}"
     address = call.office.trader(user)
+    if lacks := call.lacks(user):
+        what, _, do = lacks.partition(": ")
+        raise Refusal(f"it has {what}", where=user, do=do)
     if address is None:
         raise Refusal(
             "the trader is not running", where=path, do=f"see its last crash in system.tree, then actor.restart {path}"
@@ -88,6 +88,8 @@ async def _status(call: Call, user: str) -> dict[str, Any]:
     snapshot = call.office.snapshot(user)
     if snapshot is None:
         record = await call.office.user_record(user)
+        if call.lacks(user):
+            return views.trading_unconfigured(record)
         return views.trading_before_start(record, since_ms=call.office.started_ms)
     await trio.lowlevel.checkpoint()
     return views.trading(snapshot)
@@ -97,6 +99,10 @@ async def _why(call: Call, user: str) -> dict[str, Any]:
     snapshot = call.office.snapshot(user)
     quote = call.office.feed(snapshot.token)[1] if snapshot and snapshot.token else None
     told = await _status(call, user)
+    if lacks := call.lacks(user):
+        told["because"] = [f"it has {lacks}"]
+        told["decision"] = ""
+        return told
     told["because"] = reasons(
         user, snapshot, quote, call.nodes().get(f"traders/{user}"), now_ms=call.office.wall.now_ms()
     )
@@ -104,59 +110,14 @@ async def _why(call: Call, user: str) -> dict[str, Any]:
     return told
 
 
-# -- users, statistics, lists
-
-
-async def user_show(call: Call, user: str) -> dict[str, Any]:
-    return views.user(await call.office.user_record(user), call.office.snapshot(user))
-
-
-async def _progress(call: Call, user: str) -> dict[str, Any]:
-    snapshot = call.office.snapshot(user)
-    since_ms = call.args["since"]
-    today = rfc3339(call.office.wall.now_ms())[:10]
-    day = today if since_ms is None else rfc3339(since_ms)[:10]
-    if snapshot is not None and snapshot.progress is not None and snapshot.progress.day == day:
-        await trio.lowlevel.checkpoint()
-        return views.progress_today(snapshot.progress)
-    return views.progress_of_day(await _ask_store(call, DayTotals(user, day)))
-
-
-async def _orders(call: Call, user: str) -> dict[str, Any]:
-    total, rows = await _ask_store(call, ListOrders(user=user, **_list_bounds(call)))
-    return views.page(total, call.args["page"], call.args["limit"], [views.order(row) for row in rows])
-
-
-async def _pairs(call: Call, user: str) -> dict[str, Any]:
-    total, rows = await _ask_store(call, ListPairs(user=user, **_list_bounds(call)))
-    return views.page(total, call.args["page"], call.args["limit"], [views.pair(row) for row in rows])
-
-
-def _list_bounds(call: Call) -> dict[str, Any]:
-    args = call.args
-    return {
-        "status": args["status"],
-        "since_ms": args["since"],
-        "until_ms": args["until"],
-        "page": args["page"],
-        "limit": args["limit"],
-    }
-
-
-async def _ask_store(call: Call, question: Any) -> Any:
-    return await call.office.store.ask(question, within_s=STORE_ANSWERS_S_MAX * call.rate)
-
-
 ON_USERS: dict[str, Callable[[Call, str], Awaitable[dict[str, Any]]]] = {
-    "user.show": user_show,
     "trading.start": _start,
     "trading.pause": _pause,
     "trading.resume": _resume,
     "trading.stop": _stop,
     "trading.status": _status,
     "trading.why": _why,
-    "stats.progress": _progress,
-    "orders.list": _orders,
-    "pairs.list": _pairs,
     "pair.cancel": _cancel_pair,
+    **users.ON_USERS,
+    **accounts.ON_USERS,
 }

@@ -13,10 +13,12 @@ word. pynng works with threads of its own, and hands their results to the trio l
 
 from __future__ import annotations
 
+import logging
 import stat
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,9 @@ from supervisor.control.desk import Caller, Desk
 from supervisor.control.memory import ReplyMemory
 from supervisor.control.office import Office
 from supervisor.control.protocol import FRAME_BYTES_MAX, encode_event
+
+# At debug it would log from its own threads, and an error there would keep _admit from being called.
+logging.getLogger("pynng").setLevel(logging.WARNING)
 
 CONTEXTS = 16  # requests under way at once; measured: their number does not matter for throughput
 SEND_MS_MAX = 2000  # a reader that takes no reply for so long is cut off
@@ -51,16 +56,18 @@ async def run(
     log: Log,
     rate: float = 1.0,
     contexts: int = CONTEXTS,
+    permissions: int = PERMISSIONS,
     task_status: Started,
 ) -> None:
     """The body of the child `control`.
 
     bus, memory: belong to the supervisor and outlive incarnations. rate: trio seconds per real second (--speed), so
-    that operators' deadlines stay real ones. Raises: Unusable, a socket cannot be opened.
+    that operators' deadlines stay real ones. permissions: mode of both sockets. Raises: Unusable, a socket cannot be
+    opened.
     """
     with ExitStack() as stack:
-        control = stack.enter_context(_listen(pynng.Rep0, control_url))
-        events = stack.enter_context(_listen(pynng.Pub0, events_url))
+        control = stack.enter_context(_listen(pynng.Rep0, control_url, permissions))
+        events = stack.enter_context(_listen(pynng.Pub0, events_url, permissions, partial(_admit, office)))
         workers = [stack.enter_context(control.new_context()) for _ in range(contexts)]
         listener = stack.enter_context(bus.listen("pub"))
         reception = Reception(Desk(office, bus, memory, log, rate), log)
@@ -190,12 +197,25 @@ async def _publish(bus: EventBus, listener: Listener, socket: Any) -> None:
 # -- sockets
 
 
-def _listen(kind: Any, url: str) -> Any:
-    """An open socket of this kind at an ipc URL. Raises: Unusable."""
+def _admit(office: Office, pipe: Any) -> None:
+    """Events are about everybody: only who sees everybody gets them. Runs in a thread of nng, for each connection."""
+    admitted = False
+    try:
+        caller = _caller(pipe)
+        admitted = caller is not None and office.access.rights(caller.uid).sees_all
+    finally:
+        if not admitted:
+            pipe.close()
+
+
+def _listen(kind: Any, url: str, permissions: int, admit: Callable[[Any], None] | None = None) -> Any:
+    """An open socket of this kind at an ipc URL. admit: closes connections that it does not want. Raises: Unusable."""
     path = _usable_path(url)
     socket = kind(send_timeout=SEND_MS_MAX, recv_max_size=RECEIVE_BYTES_MAX)
     try:
-        pynng.options._setopt_int(socket, "ipc:permissions", PERMISSIONS)
+        pynng.options._setopt_int(socket, "ipc:permissions", permissions)
+        if admit is not None:
+            socket.add_pre_pipe_connect_cb(admit)
         socket.listen(url)
     except pynng.AddressInUse as error:
         socket.close()

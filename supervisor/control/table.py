@@ -1,79 +1,37 @@
 """Every command as data: name, arguments, what it does, an example. Pure, and quick to import.
 
 The server checks requests against this table, `system.commands` sends it, otoctl makes its commands, options and help
-of it: a command described here exists everywhere, and nowhere otherwise. To add one: a row here, a function in
-per_user.py or whole.py (a test holds them together), a line in README.md if it needs a word.
+of it: a command described here exists everywhere, and nowhere otherwise. To add one: a row here, a function in one of
+the rooms beside (per_user.py and whole.py collect them; a test holds them together), a line in README.md.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
-
-from msgspec import Struct
+from typing import Any, get_args
 
 from actors.domain.trading import Phase
 from actors.errors import Refusal
-from supervisor.control.protocol import USER_NAME, did_you_mean, echo, parse_time
+from supervisor.control.arguments import LIMIT_MAX, QUIET, Argument, Command, value_of
+from supervisor.control.protocol import did_you_mean, echo
 
-Kind = Literal["text", "user", "users", "flag", "count", "time"]
-
-TEXT_CHARS_MAX = 200
-USERS_MAX = 10_000
-TOKEN_FORM = r"[A-Za-z0-9_.$-]{1,40}"
+TOKEN_FORM = r"[^\s\x00-\x1f\x7f]{1,64}"  # tickers are any text: some are Chinese words
 PATH_FORM = r"[A-Za-z0-9_.$/-]{1,200}"
 PAIR_FORM = r"[A-Za-z0-9_.-]{1,80}"
-LIMIT_MAX = 1000  # a page that a reply frame and a reader can hold
-
-
-class Argument(Struct, frozen=True, kw_only=True):
-    """One argument of a command.
-
-    kind: text; user (a name); users (a list of names); flag (true or false); count (whole number from `least` to
-    `most`); time (RFC 3339 or a date, handed to the command as ms). form: what a text must match. choices: the
-    only words.
-    """
-
-    name: str
-    kind: Kind
-    about: str
-    required: bool = False
-    default: str | int | bool | None = None
-    choices: tuple[str, ...] = ()
-    form: str = ""
-    least: int = 1
-    most: int = 1
-
-
-class Command(Struct, frozen=True, kw_only=True):
-    """One command. acts: it changes something, so a repeated request is answered from memory (design § 10).
-
-    on_users: takes `user`, `users` or `all`, and is performed and answered for each user by itself.
-    """
-
-    name: str
-    about: str
-    args: tuple[Argument, ...] = ()
-    acts: bool = False
-    on_users: bool = False
-    example: dict[str, Any] = {}
-
-    @property
-    def area(self) -> str:
-        return self.name.partition(".")[0]
-
-    @property
-    def verb(self) -> str:
-        return self.name.partition(".")[2]
-
 
 WHOM = (
     Argument(name="user", kind="user", about="one user"),
     Argument(name="users", kind="users", about="several users"),
     Argument(name="all", kind="flag", about="all users"),
 )
-_TOKEN = Argument(name="token", kind="text", about="short name, e.g. KOGE", required=True, form=TOKEN_FORM)
+_NEW_USER = Argument(name="user", kind="user", about="its name: a-z 0-9 _ -, at most 32 characters", required=True)
+_NAMES = (
+    Argument(name="display_name", kind="text", about="how people call it"),
+    Argument(name="email", kind="text", about="an e-mail address"),
+)
+_TOKEN = Argument(
+    name="token", kind="text", about="short name, e.g. KOGE, or an alphaId", required=True, form=TOKEN_FORM
+)
 _PAIR_ID = Argument(name="pair_id", kind="text", about="e.g. alice-2026-11-20-7", required=True, form=PAIR_FORM)
 _SINCE = Argument(name="since", kind="time", about="not before: 2026-11-20T10:00:00Z, or a date (its midnight UTC)")
 _UNTIL = Argument(name="until", kind="time", about="before this time")
@@ -87,126 +45,148 @@ _DETAIL = Argument(name="detail", kind="text", about="why, for those who look la
 _NOW = Argument(
     name="now", kind="flag", about="cancel and unwind at once; works also when the trader is stuck", default=False
 )
+_FORCE = Argument(name="force", kind="flag", about="values beyond the limits against slips are meant", default=False)
+_DRAIN = Argument(
+    name="drain", kind="flag", about="stop it first, and wait some seconds for its pair to end", default=False
+)
+
+SETTINGS: Mapping[str, str] = {
+    "token": "short name, e.g. KOGE; the alphaId where several tokens carry the name",
+    "target_volume": "USDT to buy per UTC day; or target_points",
+    "target_points": "volume points to reach per UTC day; or target_volume",
+    "order_amount": "USDT per pair; or order_quantity",
+    "order_quantity": "base units per pair; or order_amount",
+    "offset_mode": "percentage or fixed",
+    "buy_offset": "signed, added to the price: percent (0.05 is 0.05 %) or USDT",
+    "sell_offset": "signed, added to the price: percent or USDT",
+    "reference": "the price that offsets apply to: last",
+    "timeout_seconds": "after which a pair is cancelled and what it bought is sold",
+    "volatility_threshold": "percent: pause beyond this range of the last 60 s",
+    "interval_seconds": "rest between two pairs",
+    "unwind_step_percent": "leftovers are offered lower by this, step by step",
+    "unwind_step_seconds": "seconds between two such steps",
+    "unwind_floor_percent": "never more than this below what they cost",
+    "max_wear_usdt": "pause when the day has cost so much USDT",
+    "max_wear_bps": "pause when the day has cost so much of its volume",
+    "auto_resume": "pause reasons that may end by themselves, with commas between",
+}
+_SETTINGS = tuple(Argument(name=key, kind="setting", about=about) for key, about in SETTINGS.items())
+_UNSET = Argument(name="unset", kind="names", about="keys to take away, so that their defaults are in force")
+_REVISION = Argument(
+    name="revision", kind="count", about="the one that was read; refused if it is not the newest", least=0, most=10**9
+)
 
 COMMANDS: tuple[Command, ...] = (
-    Command(
-        name="system.status",
-        about="The daemon in one view: version, mode, users by state, prices, actors, events.",
-    ),
-    Command(
-        name="system.health",
-        about="Is everything in order? What is not, where, and what to do about it.",
-    ),
-    Command(
-        name="system.tree",
-        about="Every actor: state, incarnation, restarts, uptime, mailbox, last crash.",
-    ),
-    Command(
-        name="system.version",
-        about="Versions of the daemon, of this protocol and of the libraries below.",
-    ),
-    Command(
-        name="system.commands",
-        about="This list: every command with arguments, types and an example.",
-    ),
-    Command(
-        name="user.list",
-        about="All users with token, wish and phase.",
-        args=_PAGING,
-        example={"limit": 50},
-    ),
-    Command(
-        name="user.show",
-        about="One or several users: names, token, wish, phase, credentials.",
-        on_users=True,
-        example={"user": "alice"},
-    ),
-    Command(
-        name="trading.start",
-        about="From now on this user wants to trade. Refused while a pause is in force: resume first.",
-        acts=True,
-        on_users=True,
-        example={"user": "alice"},
-    ),
-    Command(
-        name="trading.pause",
-        about="Open no new pair (pause OPERATOR); a live pair is followed to its end.",
-        args=(_DETAIL,),
-        acts=True,
-        on_users=True,
-        example={"users": ["alice", "bob"]},
-    ),
-    Command(
-        name="trading.resume",
-        about="End all pauses whose cause is gone; refused, naming the rest, if some is not.",
-        acts=True,
-        on_users=True,
-        example={"all": True},
-    ),
-    Command(
-        name="trading.stop",
-        about="Stop for good: finish or unwind the live pair, then rest until started.",
-        args=(_NOW,),
-        acts=True,
-        on_users=True,
-        example={"user": "alice", "now": True},
-    ),
-    Command(
-        name="trading.status",
-        about="Wish, phase, what it waits for, pauses, live pair, progress. Never waits for the trader.",
-        on_users=True,
-        example={"user": "alice"},
-    ),
-    Command(
-        name="trading.why",
-        about="Why does this user trade, or not: the status in sentences, with the last decision.",
-        on_users=True,
-        example={"user": "alice"},
-    ),
-    Command(
-        name="stats.progress",
-        about="Volume, target, points and wear of a UTC day: today, or the day that `since` falls on.",
-        args=(_SINCE,),
-        on_users=True,
-        example={"all": True},
-    ),
-    Command(
-        name="orders.list",
-        about="Orders, newest first.",
-        args=(_ORDER_STATUS, _SINCE, _UNTIL, *_PAGING),
-        on_users=True,
-        example={"user": "alice", "status": "FILLED", "limit": 20},
-    ),
-    Command(
-        name="pairs.list",
-        about="Pairs, newest first, with their wear.",
-        args=(_PAIR_STATUS, _SINCE, _UNTIL, *_PAGING),
-        on_users=True,
-        example={"user": "alice", "status": "closed"},
-    ),
-    Command(
-        name="pair.cancel",
-        about="Cancel the live pair and sell what it bought; the next one follows unless paused.",
-        args=(_PAIR_ID,),
-        acts=True,
-        on_users=True,
-        example={"user": "alice", "pair_id": "alice-2026-11-20-7"},
-    ),
-    Command(
-        name="price.show",
-        about="Newest price of a token in use, its age, and the range of the last 60 s.",
-        args=(_TOKEN,),
-        example={"token": "KOGE"},
-    ),
-    Command(
-        name="actor.restart",
-        about="End an actor's incarnation; the next one starts at once. Parked actors come back.",
-        args=(
-            Argument(name="path", kind="text", about="e.g. traders/alice", required=True, form=PATH_FORM),
-        ),
-        acts=True,
-        example={"path": "traders/alice"},
-    ),
+    # -- the daemon
+    Command(name="system.status", common=True,
+            about="The daemon in one view: version, mode, users by state, prices, actors, events."),
+    Command(name="system.health", about="Is everything in order? What is not, where, and what to do about it."),
+    Command(name="system.streams", about="Price streams, order streams, listen keys: connected since when."),
+    Command(name="system.tree", about="Every actor: state, incarnation, restarts, uptime, mailbox, last crash."),
+    Command(name="system.metrics", about="Figures: commits, requests to the exchange, mailboxes, restarts, control."),
+    Command(name="system.audit", about="Who changed what, newest first; of one user, or everything.",
+            args=(Argument(name="user", kind="user", about="one user"), _SINCE, _UNTIL, *_PAGING),
+            example={"user": "alice", "limit": 10}),
+    Command(name="system.version", common=True,
+            about="Versions of the daemon, of this protocol and of the libraries below."),
+    Command(name="system.commands", common=True,
+            about="This list: every command with arguments, types and an example."),
+    Command(name="system.log-level", about="From which level on log lines are written, from now on.", acts=True,
+            args=(Argument(name="level", kind="text", about="the level", required=True,
+                           choices=("debug", "info", "warning", "error")),),
+            example={"level": "debug"}),
+    Command(name="system.reload", acts=True,
+            about="Read the configuration file again: roles and log level; the rest needs a restart."),
+    Command(name="system.drain", acts=True,
+            about="End the daemon in order: no new pair, live pairs are followed for a while, then everything stops."),
+    # -- users
+    Command(name="user.create", about="A new user, stopped, without configuration and credentials.",
+            args=(_NEW_USER, *_NAMES), acts=True, example={"user": "alice", "display_name": "Alice"}),
+    Command(name="user.update", about="Change how a user is called.", args=_NAMES, acts=True, on_users=True,
+            example={"user": "alice", "email": "alice@example.org"}),
+    Command(name="user.remove", acts=True, on_users=True, args=(_DRAIN,),
+            about="Take a user out; its records stay. Refused while a pair lives.",
+            example={"user": "alice", "drain": True}),
+    Command(name="user.list", about="All users with token, wish and phase.", args=_PAGING, common=True,
+            example={"limit": 50}),
+    Command(name="user.show", about="One or several users: names, token, wish, phase, credentials.", on_users=True,
+            example={"user": "alice"}),
+    Command(name="user.set-credentials", acts=True, on_users=True,
+            about='How to get into the exchange: a browser\'s "copy as cURL", or headers and cookies.',
+            args=(Argument(name="curl", kind="secret", about="the copied request, form for bash, cmd or PowerShell"),
+                  Argument(name="headers", kind="secrets", about="header names and values"),
+                  Argument(name="cookies", kind="secrets", about="cookie names and values")),
+            example={"user": "alice", "cookies": {"paper_account": "alice"}, "headers": {}}),
+    Command(name="user.check-credentials", acts=True, on_users=True,
+            about="Ask the exchange something cheap that only these credentials get: are they valid?",
+            example={"user": "alice"}),
+    Command(name="user.apply", acts=True, about="Users as a document wants them: all or nothing.",
+            args=(Argument(name="document", kind="document", about="a users document, parsed from TOML", required=True),
+                  Argument(name="dry_run", kind="flag", about="only say what would change", default=False), _FORCE),
+            example={"document": {"users": {"alice": {"display_name": "Alice"}}}, "dry_run": True}),
+    # -- configuration
+    Command(name="config.show", about="The trading configuration with its revision.", on_users=True,
+            example={"user": "alice"}),
+    Command(name="config.set", acts=True, on_users=True, args=(*_SETTINGS, _UNSET, _REVISION, _FORCE),
+            about="Change the keys that are named; in force with the next pair.",
+            example={"user": "alice", "order_amount": "60", "revision": 1}),
+    # -- trading
+    Command(name="trading.start", acts=True, on_users=True, example={"user": "alice"},
+            about="From now on this user wants to trade. Refused while a pause is in force: resume first."),
+    Command(name="trading.pause", args=(_DETAIL,), acts=True, on_users=True, example={"users": ["alice", "bob"]},
+            about="Open no new pair (pause OPERATOR); a live pair is followed to its end."),
+    Command(name="trading.resume", acts=True, on_users=True, example={"all": True},
+            about="End all pauses whose cause is gone; refused, naming the rest, if some is not."),
+    Command(name="trading.stop", args=(_NOW,), acts=True, on_users=True, example={"user": "alice", "now": True},
+            about="Stop for good: finish or unwind the live pair, then rest until started."),
+    Command(name="trading.status", on_users=True, example={"user": "alice"},
+            about="Wish, phase, what it waits for, pauses, live pair, progress. Never waits for the trader."),
+    Command(name="trading.why", on_users=True, example={"user": "alice"},
+            about="Why does this user trade, or not: the status in sentences, with the last decision."),
+    # -- accounts and records
+    Command(name="account.balance", on_users=True, example={"user": "alice"},
+            about="What the exchange says the account holds: per wallet and asset, available and frozen."),
+    Command(name="account.volume", args=(_SINCE, _UNTIL), on_users=True, example={"user": "alice"},
+            about="Bought volume: the exchange's figure beside our own, real and counted; points."),
+    Command(name="stats.show", args=(_SINCE, _UNTIL), on_users=True, example={"user": "alice", "since": "2026-11-20"},
+            about="Volume, trades, orders and pairs by outcome, average prices, wear, fees, of any period."),
+    Command(name="stats.progress", args=(_SINCE,), on_users=True, example={"all": True},
+            about="Volume, target, points and wear of a UTC day: today, or the day that `since` falls on."),
+    Command(name="orders.list", about="Orders, newest first.", args=(_ORDER_STATUS, _SINCE, _UNTIL, *_PAGING),
+            on_users=True, example={"user": "alice", "status": "FILLED", "limit": 20}),
+    Command(name="pairs.list", about="Pairs, newest first, with their wear.",
+            args=(_PAIR_STATUS, _SINCE, _UNTIL, *_PAGING), on_users=True,
+            example={"user": "alice", "status": "closed"}),
+    Command(name="pair.show", about="One pair with its orders, fills and every change of its state.",
+            args=(_PAIR_ID,), on_users=True, example={"user": "alice", "pair_id": "alice-2026-11-20-7"}),
+    Command(name="pair.cancel", args=(_PAIR_ID,), acts=True, on_users=True,
+            about="Cancel the live pair and sell what it bought; the next one follows unless paused.",
+            example={"user": "alice", "pair_id": "alice-2026-11-20-7"}),
+    # -- tokens and prices
+    Command(name="token.list", common=True, about="Tokens by short name: those in use, or all that the exchange lists.",
+            args=(Argument(name="find", kind="text", about="part of a name or alphaId"),
+                  Argument(name="every", kind="flag", about="also those that nobody uses or asked for", default=False),
+                  *_PAGING), example={"find": "KO", "every": True}),
+    Command(name="token.show", args=(_TOKEN,), common=True, example={"token": "KOGE"},
+            about="One token: alphaId, symbols, precisions, filters, mulPoint, and whether it can be traded."),
+    Command(name="token.add", args=(_TOKEN,), acts=True, example={"token": "KOGE"},
+            about="Look a token up and keep it in the list of tokens."),
+    Command(name="token.remove", args=(_TOKEN,), acts=True, example={"token": "KOGE"},
+            about="Take a token out of that list; refused while a user is configured for it."),
+    Command(name="token.refresh", acts=True, example={"token": "KOGE"},
+            args=(Argument(name="token", kind="text", about="answer with this one", form=TOKEN_FORM),),
+            about="Read the exchange's token list and exchange info (precisions, filters) anew."),
+    Command(name="price.show", args=(_TOKEN,), common=True, example={"token": "KOGE"},
+            about="Newest price of a token in use, its age, and the range of the last 60 s."),
+    Command(name="price.history", args=(_TOKEN, _SINCE, _UNTIL, *_PAGING), common=True,
+            about="One-second bars of a token that was in use, newest first.", example={"token": "KOGE", "limit": 60}),
+    # -- actors and keys
+    Command(name="actor.restart", acts=True, example={"path": "traders/alice"},
+            about="End an actor's incarnation; the next one starts at once. Parked actors come back.",
+            args=(Argument(name="path", kind="text", about="e.g. traders/alice", required=True, form=PATH_FORM),)),
+    Command(name="vault.rotate", acts=True,
+            about="Change the key that seals credentials; nothing is interrupted, a cut-short change goes on."),
+    Command(name="notify.test", acts=True, about="Tell people, by all ways that are configured, that this is a test."),
 )  # fmt: skip
 
 BY_NAME: Mapping[str, Command] = {command.name: command for command in COMMANDS}
@@ -246,9 +226,9 @@ def check(command: Command, args: Mapping[str, Any]) -> dict[str, Any]:
                 hints.append(f"{name}: {argument.about}")
             continue
         try:
-            checked[name] = _value(argument, value)
+            checked[name] = value_of(argument, value)
         except ValueError as error:
-            wrong.append(f"{name} {echo(value)} {error}")
+            wrong.append(f"{name} {error}" if argument.kind in QUIET else f"{name} {echo(value)} {error}")
     if command.on_users and not wrong and _ways_of_naming(checked) != 1:
         wrong.append(f"{command.name} is about users: name them in exactly one way")
         hints.append('"user":"alice", or "users":["alice","bob"], or "all":true')
@@ -264,44 +244,3 @@ def takes(command: Command) -> tuple[Argument, ...]:
 
 def _ways_of_naming(checked: Mapping[str, Any]) -> int:
     return sum((checked["user"] is not None, checked["users"] is not None, checked["all"] is True))
-
-
-def _value(argument: Argument, value: Any) -> Any:
-    """Raises: ValueError with what is allowed; the text follows the name and the value."""
-    match argument.kind:
-        case "text":
-            return _text(argument, value)
-        case "user":
-            return _user(value)
-        case "users":
-            if not isinstance(value, list) or not 1 <= len(value) <= USERS_MAX:
-                raise ValueError(f"must be a list of 1 to {USERS_MAX} user names")
-            return tuple(dict.fromkeys(_user(name) for name in value))
-        case "flag":
-            if not isinstance(value, bool):
-                raise ValueError("must be true or false")
-            return value
-        case "count":
-            if not isinstance(value, int) or isinstance(value, bool) or not argument.least <= value <= argument.most:
-                raise ValueError(f"must be a whole number from {argument.least} to {argument.most}")
-            return value
-        case "time":
-            if not isinstance(value, str):
-                raise ValueError("must be text like 2026-11-20T10:00:00Z")
-            return parse_time(value)
-
-
-def _text(argument: Argument, value: Any) -> str:
-    if not isinstance(value, str) or len(value) > TEXT_CHARS_MAX:
-        raise ValueError(f"must be text of at most {TEXT_CHARS_MAX} characters")
-    if argument.choices and value not in argument.choices:
-        raise ValueError(f"must be one of {', '.join(argument.choices)}")
-    if argument.form and not re.fullmatch(argument.form, value):
-        raise ValueError(f"must look like {argument.about.removeprefix('e.g. ')} ({argument.form})")
-    return value
-
-
-def _user(value: Any) -> str:
-    if not isinstance(value, str) or not USER_NAME.fullmatch(value):
-        raise ValueError(f"must be a user name: {USER_NAME.pattern}")
-    return value

@@ -12,9 +12,10 @@ from typing import Any
 from actors.domain.quotes import Quote
 from actors.domain.trading import Pause
 from actors.messages import DayRecord, FeedSnapshot, Progress, TraderSnapshot, UserRecord
-from actors.rows import OrderRow, PairRow
+from actors.rows import AuditRow, FillRow, OrderRow, PairRow, StateChangeRow
 from supervisor.control.protocol import amount, plain, rfc3339, rounded
 from supervisor.lifecycle import Node
+from supervisor.users import can_trade
 
 BPS = Decimal(10_000)
 
@@ -46,6 +47,19 @@ def trading_before_start(record: UserRecord, *, since_ms: int) -> dict[str, Any]
             for row in record.pauses
         ],
         "since": rfc3339(since_ms),
+        "pair": None,
+        "progress": None,
+    }
+
+
+def trading_unconfigured(record: UserRecord) -> dict[str, Any]:
+    """The same for a user that has no trader, because there is nothing to trade."""
+    return {
+        "wanted": record.user.wanted,
+        "phase": "idle",
+        "waiting": None,
+        "pauses": [],
+        "since": rfc3339(record.user.updated_at),
         "pair": None,
         "progress": None,
     }
@@ -146,8 +160,9 @@ def user(record: UserRecord, snapshot: TraderSnapshot | None) -> dict[str, Any]:
         "email": record.user.email,
         "token": token,
         "wanted": snapshot.wanted if snapshot else record.user.wanted,
-        "phase": snapshot.phase if snapshot else "reconciling",
+        "phase": snapshot.phase if snapshot else "reconciling" if can_trade(record) else "idle",
         "credentials": record.credentials,
+        "revision": record.revision,
     }
 
 
@@ -187,6 +202,45 @@ def pair(row: PairRow) -> dict[str, Any]:
     if row.wear_bps is not None:
         shown["wear_bps"] = rounded(row.wear_bps, 2)
     return shown
+
+
+def fill(row: FillRow) -> dict[str, Any]:
+    return {
+        "fill_id": row.fill_id,
+        "order_id": row.order_id,
+        "leg": row.leg,
+        "side": row.side,
+        "price": amount(row.price),
+        "quantity": amount(row.quantity),
+        "quote_quantity": amount(row.quote_quantity),
+        "commission": amount(row.commission),
+        "commission_asset": row.commission_asset,
+        "mul_point": amount(row.mul_point),
+        "source": row.source,
+        "exchange_time": rfc3339(row.exchange_time),
+    }
+
+
+def change(row: StateChangeRow) -> dict[str, Any]:
+    return {
+        "happened_at": rfc3339(row.happened_at),
+        "from": row.from_phase,
+        "event": row.event,
+        "to": row.to_phase,
+        "detail": row.detail,
+    }
+
+
+def audit(row: AuditRow) -> dict[str, Any]:
+    """before and after as they were written: JSON, or a word."""
+    return {
+        "happened_at": rfc3339(row.happened_at),
+        "who": row.who,
+        "user": row.user,
+        "action": row.action,
+        "before": row.before,
+        "after": row.after,
+    }
 
 
 def price(feed: FeedSnapshot, quote: Quote, *, now_ms: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Commands about the whole: the system, the list of users, prices, actors."""
+"""Commands about the whole: the system, its actors, its key; and where all others of this kind are found."""
 
 from __future__ import annotations
 
@@ -9,42 +9,14 @@ from typing import Any
 
 import trio
 
-from actors.errors import Refusal, TokenError
-from actors.messages import Resolve
-from supervisor.control import table, views
+from actors.errors import Refusal
+from actors.messages import ListAudit, TraderSnapshot
+from supervisor.control import accounts, table, tokens, users, views
+from supervisor.control.arguments import Argument, Command
 from supervisor.control.health import problems
 from supervisor.control.office import Call, Office
-from supervisor.control.per_user import user_show
 from supervisor.control.protocol import VERSION, did_you_mean, echo, plain, rfc3339
-from supervisor.control.table import COMMANDS, Command
-
-TOKENS_ANSWER_S_MAX = 5.0
-
-
-async def _user_list(call: Call) -> dict[str, Any]:
-    names = sorted(call.office.users())
-    number, limit = call.args["page"], call.args["limit"]
-    shown = names[(number - 1) * limit : number * limit]
-    return views.page(len(names), number, limit, [await user_show(call, name) for name in shown])
-
-
-async def _price(call: Call) -> dict[str, Any]:
-    token = call.args["token"]
-    feed, quote = call.office.feed(token)
-    if feed is not None and quote is not None:
-        await trio.lowlevel.checkpoint()
-        return views.price(feed, quote, now_ms=call.office.wall.now_ms())
-    try:
-        await call.office.tokens.ask(Resolve(token), within_s=TOKENS_ANSWER_S_MAX * call.rate)
-    except TokenError as error:
-        if error.code != "TOKEN_UNKNOWN" or error.do:
-            raise
-        hint = did_you_mean(token, call.tokens_in_use(), say="in use are")
-        raise TokenError(error.what, where=error.where, do=hint, code=error.code) from error
-    if feed is None:
-        raise Refusal(f"no feed of {token} is running", do="a feed runs while a user trades its token")
-    raise Refusal(f"no price of {token} has arrived yet", where=f"feeds/{token}", do="ask again in a second")
-
+from supervisor.control.table import COMMANDS
 
 # -- the system
 
@@ -60,7 +32,7 @@ async def _system_status(call: Call) -> dict[str, Any]:
         "started_at": rfc3339(office.started_ms),
         "now": rfc3339(now_ms),
         "uptime_s": (now_ms - office.started_ms) / 1000,
-        "users": _users_by_state(office),
+        "users": _users_by_state(call),
         "prices": _prices(call, now_ms),
         "actors": {
             "total": sum(node.kind == "actor" for node in nodes),
@@ -72,14 +44,14 @@ async def _system_status(call: Call) -> dict[str, Any]:
     }
 
 
-def _users_by_state(office: Office) -> dict[str, int]:
-    """Each user counts once; "starting" has published nothing yet."""
-    counts = {"total": 0, "trading": 0, "done": 0, "paused": 0, "stopped": 0, "starting": 0}
-    for user in office.users():
-        snapshot = office.snapshot(user)
+def _users_by_state(call: Call) -> dict[str, int]:
+    """Each user counts once; "starting" has published nothing yet, "new" cannot trade yet."""
+    counts = {"total": 0, "trading": 0, "done": 0, "paused": 0, "stopped": 0, "starting": 0, "new": 0}
+    for user in call.users():
+        snapshot = call.office.snapshot(user)
         counts["total"] += 1
         if snapshot is None:
-            counts["starting"] += 1
+            counts["new" if call.lacks(user) else "starting"] += 1
         elif snapshot.pauses:
             counts["paused"] += 1
         elif snapshot.wanted == "stopped":
@@ -136,7 +108,7 @@ def _describe(command: Command) -> dict[str, Any]:
     }
 
 
-def _describe_argument(argument: table.Argument) -> dict[str, Any]:
+def _describe_argument(argument: Argument) -> dict[str, Any]:
     told: dict[str, Any] = {
         "name": argument.name,
         "type": argument.kind,
@@ -166,13 +138,137 @@ async def _actor_restart(call: Call) -> dict[str, Any]:
     }
 
 
+# -- streams, figures, audit
+
+
+async def _streams(call: Call) -> dict[str, Any]:
+    await trio.lowlevel.checkpoint()
+    office = call.office
+    feeds = [
+        {
+            "token": name,
+            "connected": shown is not None and shown.connected,
+            "connected_since": shown and shown.connected_since_ms and rfc3339(shown.connected_since_ms),
+            "last_trade_at": None if quote is None else rfc3339(quote.trade_ms),
+            "trades_seen": shown.trades_seen if shown else 0,
+            "losses": shown.losses if shown else 0,
+            "failures": shown.failures if shown else 0,
+        }
+        for name, (shown, quote) in office.feeds_shown().items()
+    ]
+    return {"feeds": feeds, "users": {user: _order_stream(office, user) for user in call.users()}}
+
+
+def _order_stream(office: Office, user: str) -> dict[str, Any]:
+    """Ages and troubles of the listen key; the key itself is a secret."""
+    snapshot, key = office.snapshot(user), office.listen_key(user)
+    return {
+        "connected": snapshot is not None and snapshot.stream_connected,
+        "listen_key": key is not None and key.key is not None,
+        "listen_key_since": None if key is None else rfc3339(key.since_ms),
+        "listen_key_renewed_at": None if key is None else rfc3339(key.renewed_ms),
+        "trouble": None if key is None else key.trouble,
+    }
+
+
+async def _metrics(call: Call) -> dict[str, Any]:
+    await trio.lowlevel.checkpoint()
+    office = call.office
+    actors = {
+        node.path: {
+            "incarnation": node.incarnation,
+            "restarts": node.restarts,
+            "mailbox_depth": node.mailbox.depth,
+            "mailbox_high": node.mailbox.high,
+            "messages": node.mailbox.posted,
+            "overflows": node.mailbox.overflows,
+        }
+        for node in views.walk(office.tree())
+        if node.mailbox is not None
+    }
+    return {
+        "at": rfc3339(office.wall.now_ms()),
+        "uptime_s": (office.wall.now_ms() - office.started_ms) / 1000,
+        "events": plain(call.bus.statistics()),
+        **plain(office.figures()),
+        "actors": actors,
+    }
+
+
+async def _audit(call: Call) -> dict[str, Any]:
+    args = call.args
+    question = ListAudit(
+        user=args["user"], since_ms=args["since"], until_ms=args["until"], page=args["page"], limit=args["limit"]
+    )
+    total, rows = await accounts.ask_store(call, question)
+    return views.page(total, args["page"], args["limit"], [views.audit(row) for row in rows])
+
+
+# -- levers
+
+
+def _no_lever(what: str) -> Refusal:
+    return Refusal(f"{what} of this daemon cannot be changed while it runs", do="it is not `otod run`: restart it")
+
+
+async def _log_level(call: Call) -> dict[str, Any]:
+    await trio.lowlevel.checkpoint()
+    pull = call.office.levers.log_level
+    if pull is None:
+        raise _no_lever("the log level")
+    before = pull(call.args["level"])
+    return {"level": call.args["level"], "before": before}
+
+
+async def _reload(call: Call) -> dict[str, Any]:
+    await trio.lowlevel.checkpoint()
+    if call.office.levers.reload is None:
+        raise _no_lever("the configuration")
+    return dict(call.office.levers.reload())
+
+
+async def _drain(call: Call) -> dict[str, Any]:
+    await trio.lowlevel.checkpoint()
+    if call.office.levers.drain is None:
+        raise _no_lever("the end")
+    call.office.levers.drain(f"asked for by {call.who}")
+    return {"draining": True, "live_pairs": sum(each is not None and each.pair is not None for each in _shown(call))}
+
+
+def _shown(call: Call) -> list[TraderSnapshot | None]:
+    return [call.office.snapshot(user) for user in call.office.users()]
+
+
+async def _notify_test(call: Call) -> dict[str, Any]:
+    if call.office.levers.notify is None:
+        await trio.lowlevel.checkpoint()
+        text = "no notifications are configured"
+        raise Refusal(text, do="[notifications] in otod.toml; until then listen to events: otoctl events pause -f")
+    return dict(await call.office.levers.notify())
+
+
+async def _rotate(call: Call) -> dict[str, Any]:
+    told: dict[str, Any] = plain(await call.office.keyring.rotate(call.who))
+    if not told["old_keys_dropped"] and not told["unreadable"]:
+        told["hint"] = "every row has the first key now: the lines below it may be taken out of the key file"
+    return told
+
+
 WHOLE: dict[str, Callable[[Call], Awaitable[dict[str, Any]]]] = {
     "system.status": _system_status,
     "system.health": _health,
     "system.tree": _tree,
     "system.version": _version,
     "system.commands": _commands,
-    "user.list": _user_list,
-    "price.show": _price,
+    "system.streams": _streams,
+    "system.metrics": _metrics,
+    "system.audit": _audit,
+    "system.log-level": _log_level,
+    "system.reload": _reload,
+    "system.drain": _drain,
     "actor.restart": _actor_restart,
+    "vault.rotate": _rotate,
+    "notify.test": _notify_test,
+    **users.WHOLE,
+    **tokens.WHOLE,
 }

@@ -11,9 +11,22 @@ from typing import Any
 
 import click
 
+from supervisor.control.arguments import Argument, Command
 from supervisor.control.protocol import did_you_mean
-from supervisor.control.table import COMMANDS, Argument, Command
-from supervisor.ctl.common import TIMEOUT_S, Options, json_option, perform, users_argument
+from supervisor.control.table import COMMANDS
+from supervisor.ctl.client import Trouble
+from supervisor.ctl.common import (
+    TIMEOUT_S,
+    Options,
+    complete_token,
+    confirm,
+    failing,
+    json_option,
+    perform,
+    users_argument,
+    watch,
+)
+from supervisor.ctl.handing import READERS
 from supervisor.ctl.short import SHORT_FORMS
 
 
@@ -46,52 +59,93 @@ def otoctl(ctx: click.Context, socket: str | None, as_json: bool, timeout_s: flo
 
 AREAS = {
     "system": "The daemon itself: status, health, actors, versions.",
-    "user": "Who trades.",
+    "user": "Who trades: create, change, credentials, a whole document.",
+    "config": "What a user trades, and how.",
+    "account": "What the exchange says of an account.",
     "trading": "Start, pause, resume, stop; status and the reasons for it.",
     "stats": "Volume, progress, wear.",
     "orders": "Orders at the exchange.",
     "pairs": "Pairs: one buy and its sale.",
     "pair": "One pair.",
+    "token": "Which tokens there are, and whether they can be traded.",
     "price": "Prices.",
     "actor": "One actor of the tree.",
+    "vault": "The key that seals credentials.",
+    "notify": "Telling people.",
 }
 
 
+DANGEROUS = {
+    "user.remove": "This takes {whom} out.",
+    "trading.stop": "This cancels live pairs at once and sells what they bought, for {whom}.",
+    "pair.cancel": "This cancels a live pair and sells what it bought.",
+    "system.drain": "This ends the daemon: nobody trades until it is started again.",
+    "vault.rotate": "This makes a new key; keep a copy of the key file elsewhere.",
+}
+"""Commands that a person is asked about on a terminal, unless --yes is said; trading.stop only with --now."""
+
+
 def parameters(command: Command) -> list[click.Parameter]:
-    """The command line form of a command's arguments: users and required ones by position, the rest as options."""
+    """The command line form of a command's arguments: users and required ones by position, the rest as options.
+
+    Secrets have none: what is in an argument list, everybody on the machine can read.
+    """
     made: list[click.Parameter] = []
-    required = [argument for argument in command.args if argument.required]
+    sayable = [argument for argument in command.args if argument.kind != "secrets"]
+    required = [argument for argument in sayable if argument.required]
     if command.on_users:
-        made.append(users_argument(one=bool(required)))
-        if not required:
+        one = bool(required) or command.name in READERS
+        made.append(users_argument(one=one))
+        if not one:
             made.append(click.Option(["--all", "all_users"], is_flag=True, help="All users."))
-    made += [click.Argument([argument.name]) for argument in required]
-    made += [_option(argument) for argument in command.args if not argument.required]
+    made += [_argument(argument) for argument in required]
+    made += [_option(argument) for argument in sayable if not argument.required]
     return made
+
+
+def _argument(argument: Argument) -> click.Parameter:
+    if argument.kind == "document":
+        return click.Argument([argument.name], metavar="FILE", type=click.Path(exists=True, dir_okay=False))
+    completing = complete_token if argument.name == "token" else None
+    return click.Argument([argument.name], shell_complete=completing)
 
 
 def _option(argument: Argument) -> click.Option:
     flag = f"--{argument.name.replace('_', '-')}"
     if argument.kind == "flag":
         return click.Option([flag, argument.name], is_flag=True, help=argument.about)
+    if argument.kind == "secret":
+        path = click.Path(exists=True, dir_okay=False, allow_dash=True)
+        about = "Read it from a file; else from stdin, or what you paste without an echo."
+        return click.Option(["--file", argument.name], type=path, help=about)
     kind: Any = str
     if argument.choices:
         kind = click.Choice(argument.choices)
     elif argument.kind == "count":
         kind = click.IntRange(argument.least, argument.most)
     known = argument.default or None
-    return click.Option([flag, argument.name], type=kind, default=known, show_default=bool(known), help=argument.about)
+    completing = complete_token if argument.name == "token" else None
+    return click.Option(
+        [flag, argument.name],
+        type=kind,
+        default=known,
+        show_default=bool(known),
+        help=argument.about,
+        shell_complete=completing,
+    )
 
 
 def frame_args(command: Command, given: dict[str, Any]) -> dict[str, Any]:
     """The args of the request frame. Raises: click.UsageError, an acting command that names nobody."""
+    words = {argument.name for argument in command.args if argument.kind == "names"}
     args = {name: value for name, value in given.items() if name not in ("users", "all_users") and value is not None}
+    args |= {name: args[name].split(",") for name in words if name in args}
     if not command.on_users:
         return args
     users = given["users"]
     if isinstance(users, str):
         return args | {"user": users}
-    everybody = given["all_users"]
+    everybody = given.get("all_users")
     if users and everybody:
         raise click.UsageError("Name users or say --all, not both.")
     if users:
@@ -103,10 +157,41 @@ def frame_args(command: Command, given: dict[str, Any]) -> dict[str, Any]:
 
 def _callback(command: Command) -> Callable[..., None]:
     @click.pass_context
-    def call(ctx: click.Context, /, **given: Any) -> None:
-        perform(ctx, command.name, frame_args(command, given))
+    def call(ctx: click.Context, /, every_s: float | None = None, yes: bool = False, **given: Any) -> None:
+        args = frame_args(command, given)
+        if command.name in DANGEROUS and not yes and (command.name != "trading.stop" or args.get("now")):
+            confirm(DANGEROUS[command.name].format(whom=_whom(args)))
+        try:
+            if command.name in READERS:
+                args = READERS[command.name](args)
+        except Trouble as trouble:
+            failing(ctx, trouble)
+        if every_s is not None:
+            watch(ctx, command.name, args, every_s)
+        perform(ctx, command.name, args)
 
     return call
+
+
+def _whom(args: dict[str, Any]) -> str:
+    named = args.get("users") or [args["user"]] if args.get("user") or args.get("users") else []
+    return ", ".join(named) if named else "everybody"
+
+
+def _comforts(command: Command) -> list[click.Parameter]:
+    """What every command takes besides its arguments."""
+    made: list[click.Parameter] = [json_option()]
+    if command.name in DANGEROUS:
+        made.append(click.Option(["--yes"], is_flag=True, help="Do not ask back."))
+    if not command.acts:
+        again = click.FloatRange(min=0.1)
+        made.append(
+            click.Option(
+                ["--watch", "every_s"], type=again, is_flag=False, flag_value=2.0, metavar="[S]",
+                help="Again every S seconds (2), until Ctrl-C.",
+            )
+        )  # fmt: skip
+    return made
 
 
 def _add_areas() -> None:
@@ -116,8 +201,28 @@ def _add_areas() -> None:
             area = Area(command.area, help=AREAS[command.area])
             otoctl.add_command(area)
         assert isinstance(area, click.Group), area
-        params = [*parameters(command), json_option()]
-        area.add_command(click.Command(command.verb, callback=_callback(command), params=params, help=command.about))
+        params = [*parameters(command), *_comforts(command)]
+        about = command.about + (f"\n\n\b\n{EPILOGUES[command.name]}" if command.name in EPILOGUES else "")
+        area.add_command(
+            click.Command(
+                command.verb, callback=_callback(command), params=params, help=about, short_help=command.about
+            )
+        )
+
+
+EPILOGUES = {
+    "user.set-credentials": """otoctl user set-credentials alice             paste it, then Ctrl-D
+otoctl user set-credentials alice < copied.txt
+echo '{"cookies":{"paper_account":"alice"},"headers":{}}' | otoctl user set-credentials alice""",
+    "user.apply": """otoctl user apply users.toml --dry-run        what would change
+otoctl user apply users.toml""",
+    "config.set": """otoctl config set alice --token KOGE --target-volume 500 --order-amount 50 \\
+       --buy-offset 0.05 --sell-offset -0.05
+otoctl config set alice --order-amount 60 --revision 1
+otoctl config set alice --unset max_wear_usdt""",
+    "trading.start": "otoctl trading start alice",
+}
+"""Examples below the help of commands that a new user meets first."""
 
 
 _add_areas()

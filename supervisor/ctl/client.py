@@ -6,6 +6,7 @@ pynng is imported when the first connection is made: help, completion and querie
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
@@ -39,6 +40,18 @@ class Trouble(Exception):
         self.error = error
 
 
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+def clean(value: Any) -> Any:
+    """The same without characters that would act on a terminal: some texts are the exchange's own words."""
+    if isinstance(value, str):
+        return _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", value)
+    if isinstance(value, dict):
+        return {clean(name): clean(item) for name, item in value.items()}
+    return [clean(item) for item in value] if isinstance(value, list) else value
+
+
 def refused(error: Mapping[str, Any]) -> Trouble:
     """The daemon's error object as trouble."""
     hint = f"\n  -> {error['hint']}" if error.get("hint") else ""
@@ -67,7 +80,8 @@ class Client:
         frame = {"v": VERSION, "id": os.urandom(8).hex(), "cmd": cmd, "args": dict(args or {})}  # sim-ok: a client
         try:
             self._socket.send(msgspec.json.encode(frame))
-            return msgspec.json.decode(self._socket.recv(), type=dict[str, Any])
+            reply: dict[str, Any] = clean(msgspec.json.decode(self._socket.recv(), type=dict[str, Any]))
+            return reply
         except pynng.Timeout:
             hint = "it may still act: look with otoctl status"
             raise Trouble(f"no answer within {self._timeout_s:g} s from {self.url}\n  -> {hint}", EXIT_FAILED) from None

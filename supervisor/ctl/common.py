@@ -12,8 +12,9 @@ import msgspec
 from click.shell_completion import CompletionItem
 from msgspec import Struct
 
-from supervisor.control.table import BY_NAME, LIMIT_MAX
-from supervisor.ctl.client import EXIT_FAILED, Client, Trouble, refused
+from supervisor.control.arguments import LIMIT_MAX
+from supervisor.control.table import BY_NAME
+from supervisor.ctl.client import EXIT_FAILED, EXIT_NO_DAEMON, Client, Trouble, refused
 
 TIMEOUT_S = 15.0  # longer than the daemon's own deadline, so that its word comes first
 
@@ -46,8 +47,40 @@ def perform(ctx: click.Context, cmd: str, args: Mapping[str, Any]) -> None:
     show(ctx, cmd, reply["data"])
 
 
-def show(ctx: click.Context, cmd: str, data: Any) -> None:
-    """Prints an answer, and ends with exit code 1 where it is bad news (some users failed, not healthy)."""
+def watch(ctx: click.Context, cmd: str, args: Mapping[str, Any], every_s: float) -> NoReturn:
+    """Shows the answer again and again, on a terminal in place, until Ctrl-C."""
+    import time
+
+    while True:
+        try:
+            with options_of(ctx).client() as client:
+                reply = client.call(cmd, args)
+            if sys.stdout.isatty():
+                click.clear()
+            if reply["ok"]:
+                show(ctx, cmd, reply["data"], final=False)
+            else:
+                tell_errors(reply.get("data") or {})
+                click.echo(f"otoctl: {refused(reply['error'])}", err=True)
+        except Trouble as trouble:
+            if trouble.exit_code != EXIT_NO_DAEMON:
+                failing(ctx, trouble)
+            click.echo(f"otoctl: {trouble}", err=True)
+        sys.stdout.flush()
+        time.sleep(every_s)  # sim-ok: a client of its own, on real time
+
+
+def confirm(what: str) -> None:
+    """Asks a person; a script has no terminal, and means what it says. Raises: click.Abort."""
+    if sys.stdin.isatty() and sys.stderr.isatty():
+        click.confirm(f"{what} Go on?", abort=True, err=True)
+
+
+def show(ctx: click.Context, cmd: str, data: Any, *, final: bool = True) -> None:
+    """Prints an answer, and if it is the final one ends with exit code 1 where it is bad news.
+
+    Bad news: some users failed, the daemon is not healthy, credentials are not valid.
+    """
     if options_of(ctx).as_json:
         print_json(data)
     else:
@@ -56,7 +89,10 @@ def show(ctx: click.Context, cmd: str, data: Any) -> None:
         for each in tables(cmd, data):
             console().print(each)
     some_failed = BY_NAME[cmd].on_users and tell_errors(data)
-    if some_failed or (cmd == "system.health" and not data["healthy"]):
+    bad = cmd == "system.health" and not data["healthy"]
+    if cmd == "user.check-credentials":
+        bad = any(each.get("valid") is not True for each in data["users"].values())
+    if final and (some_failed or bad):
         ctx.exit(EXIT_FAILED)
 
 
@@ -102,6 +138,16 @@ def users_argument(*, one: bool = False) -> click.Argument:
     if one:
         return click.Argument(["users"], metavar="USER", shell_complete=_complete_user)
     return click.Argument(["users"], nargs=-1, metavar="[USER]...", shell_complete=_complete_user)
+
+
+def complete_token(ctx: click.Context, parameter: click.Parameter, begun: str) -> list[CompletionItem]:
+    """Short names for the shell; none where no daemon answers at once."""
+    try:
+        with Client(os.environ, socket=ctx.find_root().params.get("socket"), timeout_s=1.0) as client:
+            page = client.data("token.list", {"find": begun, "every": bool(begun), "limit": LIMIT_MAX})
+    except Trouble:
+        return []
+    return [CompletionItem(each["token"]) for each in page["items"] if each["token"].startswith(begun)]
 
 
 def _complete_user(ctx: click.Context, parameter: click.Parameter, begun: str) -> list[CompletionItem]:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from supervisor.control.protocol import decode_event
-from supervisor.ctl.client import EXIT_NO_DAEMON, Trouble
+from supervisor.ctl.client import EXIT_NO_DAEMON, Trouble, clean
 from supervisor.ctl.sockets import events_url
 from supervisor.headlines import headline
 from supervisor.screen import event_text
@@ -50,7 +50,8 @@ class Subscription:
 
         self._socket.recv_timeout = round(wait_s * 1000)
         try:
-            return decode_event(self._socket.recv(block=wait_s > 0))
+            topic, event = decode_event(self._socket.recv(block=wait_s > 0))
+            return clean(topic), clean(event)
         except (pynng.Timeout, pynng.TryAgain):
             return None
 

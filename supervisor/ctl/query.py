@@ -15,7 +15,7 @@ from typing import Any, TextIO
 import msgspec
 
 from supervisor.control.protocol import amount
-from supervisor.ctl.client import EXIT_FAILED, EXIT_USAGE, Trouble
+from supervisor.ctl.client import EXIT_FAILED, EXIT_USAGE, Trouble, clean
 from supervisor.ctl.sockets import candidates, state_directory, state_homes
 
 VIEWS = Path("analytics") / "views.sql"
@@ -126,7 +126,7 @@ def plain(cell: Any) -> Any:
     if isinstance(cell, Decimal):
         return amount(cell)
     if cell is None or isinstance(cell, (bool, int, float, str)):
-        return cell
+        return clean(cell)
     if isinstance(cell, (list, tuple)):
         return [plain(each) for each in cell]
     if isinstance(cell, dict):

@@ -27,7 +27,9 @@ def console() -> Console:
 
 def tables(cmd: str, data: Any) -> list[RenderableType]:
     """What to print for the answer to a command."""
-    make = _MADE.get(cmd)
+    from supervisor.ctl import more_tables  # it is made of the parts below
+
+    make = _MADE.get(cmd) or more_tables.MADE.get(cmd)
     return make(data) if make else [pretty(data)]
 
 

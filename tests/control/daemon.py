@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from decimal import Decimal
 from typing import Any
 
@@ -9,29 +11,49 @@ import trio
 from msgspec.structs import replace
 
 from actors.domain.instrument import Filters, Instrument, Market, Token
+from actors.domain.orders import Balance
 from actors.domain.quotes import Quote
 from actors.domain.trading import Pause, TradingConfig
 from actors.errors import AskTimeout, Refusal, TokenError
+from actors.exchange.account import UserScore
 from actors.messages import (
     CancelPair,
     DayRecord,
     DayTotals,
     FeedSnapshot,
+    ForgetToken,
+    ListAudit,
+    ListCatalogue,
+    Listed,
+    ListenKey,
     ListOrders,
     ListPairs,
+    ListPrices,
+    PairDetail,
     PairGlance,
     PauseTrading,
     Progress,
+    RefreshTokens,
     Resolve,
     ResumeTrading,
+    ShowPair,
+    ShowToken,
     StartTrading,
     StopTrading,
+    Totals,
+    TotalsRecord,
+    Traded,
     TraderSnapshot,
     UserRecord,
 )
-from actors.rows import OrderRow, PairRow, UserRow
+from actors.rows import AuditRow, CredentialRow, FillRow, OrderRow, PairRow, PriceRow, StateChangeRow, UserRow
+from supervisor.access import Access
+from supervisor.control.office import Levers
+from supervisor.keyring import Checked, Rotated
 from supervisor.lifecycle import Node
 from supervisor.mailbox import MailboxStatistics
+from supervisor.people import Changed, Changes
+from supervisor.users import Applied, Secrets
 
 D = Decimal
 TEN_MS = 1_795_168_800_000  # 2026-11-20T10:00:00.000Z
@@ -263,19 +285,218 @@ class StoreBox:
                     last_number=10,
                     done_at=None,
                 )
+            case Totals():
+                return TotalsRecord(
+                    bought=Traded(fills=10, quantity=D(10), quote=D("480.5")),
+                    sold=Traded(fills=9, quantity=D(9), quote=D("431")),
+                    counted_volume=D(961),
+                    closed=(D(450), D("0.09")),
+                    outcomes=(("completed", 9), ("live", 1)),
+                    statuses=(("FILLED", 19), ("NEW", 1)),
+                    fees=(("USDT", D("0.04")),),
+                    first_ms=TEN_MS - 5000,
+                    last_ms=TEN_MS,
+                )
+            case ShowPair(_, pair_id):
+                change = StateChangeRow(
+                    user="alice", pair_id=PAIR_ID, happened_at=TEN_MS, seq=1, from_phase="idle", event="Begin",
+                    to_phase="placing",
+                )  # fmt: skip
+                return (
+                    PairDetail(pair=PAIR, orders=(ORDER,), fills=(FILL,), changes=(change,))
+                    if pair_id == PAIR_ID
+                    else None
+                )
+            case ListAudit():
+                row = AuditRow(
+                    audit_id="a", happened_at=TEN_MS, who="1000:7", user="alice", action="config.set", after="{}"
+                )
+                return 1, (row,)
+            case ListPrices(token=token):
+                bar = PriceRow(
+                    token=token, second=TEN_MS, open=D(48), high=D(49), low=D(47), close=D("48.5"), quantity=D(3),
+                    quote_quantity=D(144), trades=2,
+                )  # fmt: skip
+                return 1, (bar,)
         raise AssertionError(question)
 
 
+FILL = FillRow(
+    user="alice", token="KOGE", symbol="ALPHA_22USDT", pair_id=PAIR_ID, order_id="51481849", leg="working", side="BUY",
+    price=D("48.02"), quantity=D("1.0411"), quote_quantity=D("49.99"), commission=D("0.0001"),
+    commission_asset="ALPHA_22", mul_point=D(4), fill_id="1", trade_id="7", source="stream", exchange_time=TEN_MS,
+    recorded_at=TEN_MS,
+)  # fmt: skip
+
+
 class TokensBox:
+    """A catalogue of KOGE, which is in use, and AIOT; DEAD cannot be traded, TWIN is ambiguous."""
+
+    def __init__(self) -> None:
+        self.asked: list[Any] = []
+        self.forgotten: list[str] = []
+
     def post(self, message: Any) -> None:
         raise AssertionError(message)
 
     async def ask(self, question: Any, *, within_s: float | None = None) -> Any:
+        self.asked.append(question)
         await trio.lowlevel.checkpoint()
-        assert isinstance(question, Resolve)
-        if question.token != "AIOT":
-            raise TokenError(f"no token '{question.token}'")
-        return MARKET
+        match question:
+            case ListCatalogue(find=find, every=every):
+                both = (self._listed("KOGE"), self._listed("AIOT")) if every else (self._listed("KOGE"),)
+                return tuple(one for one in both if find in one.token.name)
+            case RefreshTokens():
+                return None
+            case Resolve(token=word, tradable=tradable):
+                self._check(word)
+                if word == "DEAD" and tradable:
+                    raise TokenError("DEAD ALPHA_9 is delisted", code="REFUSED")
+                return MARKET
+            case ShowToken(token=word):
+                self._check(word)
+                return self._listed(word)
+            case ForgetToken(token=word):
+                self.forgotten.append(word)
+                return True
+        raise AssertionError(question)
+
+    def _check(self, word: str) -> None:
+        if word == "TWIN":
+            raise TokenError("2 tokens carry the name 'TWIN'", where="ALPHA_1, ALPHA_2", code="TOKEN_AMBIGUOUS")
+        if word not in ("KOGE", "AIOT", "DEAD"):
+            raise TokenError(f"no token '{word}'")
+
+    def _listed(self, name: str) -> Listed:
+        token = replace(MARKET.token, name=name, alpha_id="ALPHA_22" if name == "KOGE" else "ALPHA_9")
+        return Listed(
+            token=token,
+            instrument=None if name == "DEAD" else MARKET.instrument,
+            trouble="is delisted" if name == "DEAD" else None,
+            warnings=(),
+            fetched_ms=TEN_MS,
+            asked=True,
+        )
+
+
+class Wallets:
+    """A user's exchange that tells what it is given, or raises it."""
+
+    def __init__(self) -> None:
+        self.held: Any = (
+            Balance(asset="USDT", wallet="funding", free=D("9950"), frozen=D(50)),
+            Balance(asset="USDT", wallet="spot", free=D(0), frozen=D(0)),
+        )
+        self.tokens: Any = (Balance(asset="ALPHA_22", wallet="alpha", free=D("1.5"), frozen=D(0)),)
+        self.volume: Any = D("1276.200000001")
+        self.rows: Any = ()
+        self.score: Any = UserScore(score=D(182), start_ms=TEN_MS, end_ms=TEN_MS, days=(), spent=())
+
+    async def _told(self, what: Any) -> Any:
+        await trio.lowlevel.checkpoint()
+        if isinstance(what, Exception):
+            raise what
+        return what
+
+    async def wallets(self) -> Any:
+        return await self._told(self.held)
+
+    async def alpha_wallet(self) -> Any:
+        return await self._told(self.tokens)
+
+    async def user_volume(self) -> Any:
+        return await self._told(self.volume)
+
+    async def user_score(self) -> Any:
+        return await self._told(self.score)
+
+    async def history(self, *, start_ms: int, end_ms: int, base_asset: str | None = None) -> Any:
+        return await self._told(self.rows)
+
+
+class PeopleBox:
+    """The place of changes: notes what it was asked for; what it really does: test_people.py."""
+
+    def __init__(self, daemon: FakeDaemon) -> None:
+        self.daemon = daemon
+        self.asked: list[tuple[Any, ...]] = []
+
+    @asynccontextmanager
+    async def holding(self, names: Any) -> AsyncIterator[None]:
+        await trio.lowlevel.checkpoint()
+        yield
+
+    async def _done(self, user: str, *what: Any) -> Changed:
+        await trio.lowlevel.checkpoint()
+        self.asked.append((user, *what))
+        return Changed(record=self.daemon.records()[user], changed={"email": ("", "a@b")})
+
+    async def create(self, user: str, display_name: Any, email: Any, who: str) -> Changed:
+        self.daemon.records()[user] = record(user)
+        return await self._done(user, display_name, email, who)
+
+    async def update(self, user: str, display_name: Any, email: Any, who: str) -> Changed:
+        return await self._done(user, display_name, email, who)
+
+    async def remove(self, user: str, *, drain: bool, who: str) -> UserRecord:
+        return (await self._done(user, drain, who)).record
+
+    async def configure(self, user: str, keys: Any, *, unset: Any, revision: Any, force: bool, who: str) -> Changed:
+        return await self._done(user, keys, unset, revision, force, who)
+
+    async def apply(self, document: Any, *, force: bool, dry_run: bool, who: str) -> Changes:
+        await trio.lowlevel.checkpoint()
+        self.asked.append((document, force, dry_run, who))
+        differences = {"alice": {"order_amount": ("50", "60")}}
+        applied = Applied(created=(), changed=("alice",), unchanged=(), differences=differences)
+        return Changes(applied=applied, warnings=("look",))
+
+
+class KeyringBox:
+    def __init__(self) -> None:
+        self.handed: list[tuple[Any, ...]] = []
+        self.valid: bool | None = True
+
+    async def hand_over(self, user: str, secrets: Secrets, who: str) -> CredentialRow:
+        await trio.lowlevel.checkpoint()
+        self.handed.append((user, dict(secrets.cookies), dict(secrets.headers), who))
+        return CredentialRow(user=user, ciphertext=b"x", key_id="k1", stored_at=TEN_MS)
+
+    async def check(self, user: str, who: str) -> Checked:
+        await trio.lowlevel.checkpoint()
+        row = CredentialRow(user=user, ciphertext=b"x", key_id="k1", stored_at=TEN_MS - 61_000)
+        return Checked(valid=self.valid, row=row, checked_ms=TEN_MS, detail="the exchange accepted them")
+
+    async def rotate(self, who: str) -> Rotated:
+        await trio.lowlevel.checkpoint()
+        return Rotated(key_id="k2", resealed=3, resumed=False, unreadable=(), old_keys_dropped=True)
+
+
+def every_lever() -> Levers:
+    async def notify() -> dict[str, Any]:
+        await trio.lowlevel.checkpoint()
+        return {"sent": ["nobody"]}
+
+    return Levers(
+        log_level=lambda level: "info",
+        reload=lambda: {"reloaded": ["control"], "changed": False, "restart_needed": False},
+        drain=lambda why: None,
+        notify=notify,
+    )
+
+
+def record(user: str, **changes: Any) -> UserRecord:
+    told = UserRecord(
+        user=UserRow(user=user, display_name=user.title(), wanted="running", created_at=TEN_MS, updated_at=TEN_MS),
+        config=TradingConfig(
+            token="KOGE", target_volume=D(500), order_amount=D(50), buy_offset=D("0.05"), sell_offset=D("-0.05")
+        ),
+        revision=1,
+        credentials="valid",
+        ciphertext=b"secret",
+        pauses=(),
+    )
+    return replace(told, **changes)
 
 
 class FakeDaemon:
@@ -291,6 +512,13 @@ class FakeDaemon:
         self.started_ms = TEN_MS - 61_200
         self.version = "0.1.0"
         self.mode = "paper"
+        self.access = Access(own_uid=1000, names=lambda uid: frozenset())
+        self.levers = Levers()
+        self.session_host: str | None = None
+        self._records = {user: record(user) for user in users}
+        self.wallets = Wallets()
+        self.people = PeopleBox(self)
+        self.keyring = KeyringBox()
         self.restarted: list[str] = []
         self.forced: list[tuple[str, str]] = []
         self.feeds: dict[str, tuple[FeedSnapshot | None, Quote | None]] = {"KOGE": (FEED, QUOTE)}
@@ -318,16 +546,22 @@ class FakeDaemon:
 
     async def user_record(self, user: str) -> UserRecord:
         await trio.lowlevel.checkpoint()
-        return UserRecord(
-            user=UserRow(user=user, display_name=user.title(), wanted="running", created_at=TEN_MS, updated_at=TEN_MS),
-            config=TradingConfig(
-                token="KOGE", target_volume=D(500), order_amount=D(50), buy_offset=D("0.05"), sell_offset=D("-0.05")
-            ),
-            revision=1,
-            credentials="valid",
-            ciphertext=b"secret",
-            pauses=(),
-        )
+        return self._records[user]
+
+    def records(self) -> dict[str, UserRecord]:
+        return self._records
+
+    def exchange(self, user: str) -> Wallets:
+        return self.wallets
+
+    def feeds_shown(self) -> dict[str, tuple[FeedSnapshot | None, Quote | None]]:
+        return self.feeds
+
+    def listen_key(self, user: str) -> ListenKey | None:
+        return ListenKey(key="s3cr3t", since_ms=TEN_MS, renewed_ms=TEN_MS)
+
+    def figures(self) -> dict[str, Any]:
+        return {"store": None, "requests": {}}
 
     def feed(self, token: str) -> tuple[FeedSnapshot | None, Quote | None]:
         return self.feeds.get(token, (None, None))

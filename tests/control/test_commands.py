@@ -251,6 +251,7 @@ async def test_users_are_listed_in_pages(ask):
             "wanted": "running",
             "phase": "partially_filled",
             "credentials": "valid",
+            "revision": 1,
         }
     ]
 
@@ -331,7 +332,7 @@ async def test_system_status_counts_users_actors_and_events(ask, office):
     office.names += ["dave", "eve"]
     office.snapshots["eve"] = snapshot("eve", wanted="stopped", phase="idle")
     told = await ask("system.status")
-    assert told["users"] == {"total": 5, "trading": 1, "done": 1, "paused": 1, "stopped": 1, "starting": 1}
+    assert told["users"] == {"total": 5, "trading": 1, "done": 1, "paused": 1, "stopped": 1, "starting": 1, "new": 0}
     assert told["actors"] == {"total": 5, "restarts": 0, "parked": [], "stuck": []}
     assert (told["boot"], told["mode"], told["version"], told["uptime_s"]) == ("b00t", "paper", "0.1.0", 61.2)
     assert [price["token"] for price in told["prices"]] == ["KOGE"]

@@ -3,20 +3,57 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal as D
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actors.domain.trading import TradingConfig
 from actors.errors import Refusal
 from supervisor.control.per_user import ON_USERS
-from supervisor.control.table import BY_NAME, COMMANDS, check, find, takes
+from supervisor.control.table import BY_NAME, COMMANDS, SETTINGS, check, find, takes
 from supervisor.control.whole import WHOLE
+from supervisor.userfile import TRADING
+
+
+def test_the_settings_are_those_of_the_trading_configuration():
+    assert list(SETTINGS) == list(TRADING) == [field.name for field in msgspec.structs.fields(TradingConfig)]
+
+
+def test_what_is_secret_is_never_repeated():
+    for args in ({"curl": 7}, {"curl": "x" * 300_000}, {"headers": ["s3cr3t"]}, {"cookies": "s3cr3t"}):
+        assert "s3cr3t" not in str(wrong("user.set-credentials", {"user": "alice"} | args))
+    assert "s3cr3t" not in str(wrong("user.apply", {"document": "s3cr3t"}))
+
+
+@pytest.mark.parametrize(
+    ("given", "made"), [("60", "60"), (60, 60), (D("0.5"), D("0.5")), (["A", "B"], ("A", "B")), ("A,B", "A,B")]
+)
+def test_settings_are_texts_numbers_or_lists(given, made):
+    assert check(BY_NAME["config.set"], {"user": "alice", "auto_resume": given})["auto_resume"] == made
+
+
+@pytest.mark.parametrize("given", [True, {}, [1], ["x" * 201], "x" * 201, ["x"] * 51])
+def test_a_setting_that_is_none_is_refused(given):
+    assert "auto_resume" in str(wrong("config.set", {"user": "alice", "auto_resume": given}))
+
+
+def test_names_are_a_list_or_words_between_commas():
+    for words in (["a", "b"], "a, b"):
+        assert check(BY_NAME["config.set"], {"user": "alice", "unset": words})["unset"] == ("a", "b")
+    assert "unset" in str(wrong("config.set", {"user": "alice", "unset": [1]}))
+
 
 CONTRACT = {
     "system.status", "system.health", "system.tree", "system.version", "system.commands", "user.list", "user.show",
     "trading.start", "trading.pause", "trading.resume", "trading.stop", "trading.status", "trading.why",
-    "stats.progress", "orders.list", "pairs.list", "pair.cancel", "price.show", "actor.restart",
+    "stats.progress", "orders.list", "pairs.list", "pair.cancel", "price.show", "actor.restart", "user.create",
+    "user.update", "user.remove", "user.set-credentials", "user.check-credentials", "user.apply", "config.show",
+    "config.set", "account.balance", "account.volume", "stats.show", "pair.show", "token.list", "token.show",
+    "token.add", "token.remove", "token.refresh", "price.history", "system.streams", "system.metrics", "system.audit",
+    "system.log-level", "system.reload", "system.drain", "vault.rotate", "notify.test",
 }  # fmt: skip
 
 
@@ -40,7 +77,8 @@ def test_every_example_is_right(command):
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
 def test_what_acts_has_no_side_name_that_only_looks(command):
-    looks = {"list", "show", "status", "why", "progress", "health", "tree", "version", "commands"}
+    looks = {"list", "show", "status", "why", "progress", "health", "tree", "version", "commands", "streams", "metrics"}
+    looks |= {"audit", "balance", "volume", "history"}
     assert command.acts == (command.verb not in looks)
 
 

@@ -14,7 +14,7 @@ from supervisor.control.memory import ReplyMemory
 from supervisor.ctl.cli import otoctl
 from supervisor.ctl.client import Client
 from supervisor.ctl.common import Options
-from tests.control.daemon import FakeDaemon, FixedWall, QuietLog
+from tests.control.daemon import FakeDaemon, FixedWall, QuietLog, every_lever
 
 
 class DeskClient(Client):
@@ -37,6 +37,7 @@ class Terminal:
 
     def __init__(self, monkeypatch: Any) -> None:
         self.office = FakeDaemon()
+        self.office.levers = every_lever()
         self.desk = Desk(self.office, EventBus(FixedWall(), boot="b00t"), ReplyMemory(), QuietLog())
         self.asked: list[Options] = []
         monkeypatch.setattr(Options, "client", self._client)

@@ -33,13 +33,15 @@ def command_of(name):
 def test_every_command_of_the_daemon_is_a_command_of_otoctl():
     assert {command.area for command in COMMANDS} == set(AREAS)
     for command in COMMANDS:
-        assert command_of(command.name).help == command.about
+        about = command_of(command.name).help
+        assert about is not None
+        assert about.startswith(command.about)
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
 def test_every_argument_of_a_command_can_be_said(command):
     said = {parameter.name for parameter in parameters(command)}
-    wanted = {argument.name for argument in command.args}
+    wanted = {argument.name for argument in command.args if argument.kind != "secrets"}  # never in an argument list
     if command.on_users:
         wanted |= {"users"}
     assert wanted <= said
@@ -51,13 +53,25 @@ LINES = {
     "trading.resume": ["--all"], "trading.stop": ["alice", "--now"], "trading.status": [], "trading.why": ["alice"],
     "stats.progress": ["--since", "2026-11-20"], "orders.list": ["alice", "--status", "FILLED", "--limit", "5"],
     "pairs.list": ["--status", "closed"], "pair.cancel": ["alice", PAIR_ID], "price.show": ["KOGE"],
-    "actor.restart": ["traders/alice"],
+    "actor.restart": ["traders/alice"], "system.streams": [], "system.metrics": [], "system.audit": ["--user", "alice"],
+    "system.log-level": ["debug"], "system.reload": [], "system.drain": ["--yes"], "user.create": ["dave"],
+    "user.update": ["alice", "--email", "a@b"], "user.remove": ["alice", "--drain"],
+    "user.set-credentials": ["alice", "--file", "PASTE"], "user.check-credentials": ["alice"],
+    "user.apply": ["USERS", "--dry-run"], "config.show": ["alice", "bob"],
+    "config.set": ["alice", "--order-amount", "60", "--unset", "max_wear_usdt,max_wear_bps", "--revision", "1"],
+    "account.balance": ["alice"], "account.volume": ["--since", "2026-11-20"], "stats.show": ["alice"],
+    "pair.show": ["alice", PAIR_ID], "token.list": ["--every"], "token.show": ["KOGE"], "token.add": ["AIOT"],
+    "token.remove": ["AIOT"], "token.refresh": ["--token", "KOGE"], "price.history": ["KOGE"], "vault.rotate": [],
+    "notify.test": [],
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
-def test_every_command_works_for_people_and_for_programs(terminal, command):
-    words = [*command.name.split("."), *LINES[command.name]]
+def test_every_command_works_for_people_and_for_programs(terminal, command, tmp_path):
+    (tmp_path / "paste").write_text("curl http://127.0.0.1/x -b paper_account=alice")
+    (tmp_path / "users.toml").write_text('[users.alice]\nemail = "a@b"\n')
+    files = {"PASTE": str(tmp_path / "paste"), "USERS": str(tmp_path / "users.toml")}
+    words = [*command.name.split("."), *(files.get(word, word) for word in LINES[command.name])]
     done = terminal.run(*words)
     assert done.exit_code == 0, done.output
     assert done.stdout.strip()

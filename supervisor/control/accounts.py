@@ -1,0 +1,244 @@
+"""account.*, stats.*, lists and single pairs: what a user has, had, and did."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from decimal import Decimal
+from typing import Any, TypeVar
+
+import trio
+
+from actors.errors import ExchangeError, NotSent, OtodError, ProtocolChanged, Refusal
+from actors.messages import DayTotals, ListOrders, ListPairs, PairDetail, ShowPair, Totals, TotalsRecord, Traded
+from supervisor.control import views
+from supervisor.control.office import Call
+from supervisor.control.protocol import amount, plain, rfc3339, rounded
+
+STORE_ANSWERS_S_MAX = 8.0  # a query behind a checkpoint of a slow disk
+EXCHANGE_ANSWERS_S_MAX = 9.0  # less than the request's own deadline, so that our word is the better one
+DAY_MS = 86_400_000
+HISTORY_DAYS_MAX = 31
+PRICE_PLACES = 8
+
+T = TypeVar("T")
+
+
+async def ask_store(call: Call, question: Any) -> Any:
+    return await call.office.store.ask(question, within_s=STORE_ANSWERS_S_MAX * call.rate)
+
+
+# -- the exchange's word
+
+
+async def balance(call: Call, user: str) -> dict[str, Any]:
+    exchange = call.office.exchange(user)
+    assets: list[dict[str, Any]] = []
+    for found in (await _of_exchange(call, user, exchange.wallets()), await _of_alpha(call, user)):
+        for each in found:
+            if each.total:
+                assets.append(
+                    {
+                        "wallet": each.wallet,
+                        "asset": each.asset,
+                        "available": amount(each.free),
+                        "frozen": amount(each.frozen),
+                        "total": amount(each.total),
+                    }
+                )
+    totals: dict[str, Decimal] = {}
+    for each in assets:
+        totals[each["asset"]] = totals.get(each["asset"], Decimal(0)) + Decimal(each["total"])
+    spendable = [each["available"] for each in assets if (each["wallet"], each["asset"]) == ("funding", "USDT")]
+    return {
+        "assets": assets,
+        "totals": {asset: amount(total) for asset, total in totals.items()},
+        "spendable": spendable[0] if spendable else "0",
+        "read_at": rfc3339(call.office.wall.now_ms()),
+    }
+
+
+async def _of_alpha(call: Call, user: str) -> Any:
+    return await _of_exchange(call, user, call.office.exchange(user).alpha_wallet())
+
+
+async def _of_exchange(call: Call, user: str, asking: Awaitable[T]) -> T:
+    """The exchange's answer, or a refusal that says what it said: its trouble is no fault of ours."""
+    try:
+        with trio.fail_after(EXCHANGE_ANSWERS_S_MAX * call.rate):
+            return await asking
+    except trio.TooSlowError:
+        what = f"the exchange gave no answer within {EXCHANGE_ANSWERS_S_MAX:g} s"
+        raise Refusal(what, code="TIMEOUT", where=user, do="ask again in a while") from None
+    except (ExchangeError, ProtocolChanged) as error:
+        raise _in_words(user, error) from error
+
+
+def _in_words(user: str, error: ExchangeError | ProtocolChanged) -> Refusal:
+    if isinstance(error, ProtocolChanged):
+        return Refusal(f"the exchange's answer has an unknown shape: {error.what}", where=user, do="upgrade otod")
+    hints = {
+        "session": f"the login has expired: hand over new credentials, user.set-credentials {user}",
+        "human": "pass the verification on the exchange's site, then hand over new credentials",
+        "throttled": "wait, the exchange asks for it",
+        "blocked": "the exchange's front end blocks us: look at the site with a browser",
+    }
+    sent = "was not asked" if isinstance(error, NotSent) else "answered"
+    return Refusal(
+        f"the exchange {sent}: {error.what}", where=error.where or user, do=hints.get(error.trouble, "ask again later")
+    )
+
+
+async def volume(call: Call, user: str) -> dict[str, Any]:
+    """Today by the exchange's own figure, earlier days by its history; beside it what our fills say."""
+    now_ms = call.office.wall.now_ms()
+    today_ms = now_ms - now_ms % DAY_MS
+    since_ms = today_ms if call.args["since"] is None else call.args["since"]
+    until_ms = call.args["until"]
+    if until_ms is not None and until_ms <= since_ms:
+        raise Refusal("until is not after since", code="BAD_ARGUMENT", do="since comes first")
+    own: TotalsRecord = await ask_store(call, Totals(user=user, since_ms=since_ms, until_ms=until_ms))
+    told: dict[str, Any] = {
+        "since": rfc3339(since_ms),
+        "until": None if until_ms is None else rfc3339(until_ms),
+        "own": {
+            "volume": amount(own.bought.quote),
+            "counted_volume": amount(own.counted_volume),
+            "trades": own.bought.fills,
+        },
+    }
+    told["exchange"] = await _volume_there(call, user, since_ms, until_ms, today_ms, now_ms)
+    told["points_today"] = None
+    if since_ms == today_ms and until_ms is None:
+        told["points_today"] = views.points(own.counted_volume)
+        told["score"] = await _score(call, user)
+    return told
+
+
+async def _volume_there(
+    call: Call, user: str, since_ms: int, until_ms: int | None, today_ms: int, now_ms: int
+) -> dict[str, Any]:
+    """An exchange that gives no answer takes nothing away from our own figures."""
+    exchange = call.office.exchange(user)
+    try:
+        if since_ms == today_ms and until_ms is None:
+            counted = await _of_exchange(call, user, exchange.user_volume())
+            return {"volume": None, "counted_volume": rounded(counted, 8), "trades": None, "from": "today's volume"}
+        end_ms = min(until_ms or now_ms + DAY_MS, now_ms + DAY_MS)
+        if end_ms - since_ms > HISTORY_DAYS_MAX * DAY_MS:
+            return {"error": f"history is asked for {HISTORY_DAYS_MAX} days at most; name a shorter period"}
+        rows = await _of_exchange(call, user, exchange.history(start_ms=since_ms, end_ms=end_ms))
+    except Refusal as refusal:
+        return {"error": str(refusal)}
+    bought = [row for row in rows if row.side == "BUY" and row.executed > 0]
+    quotes = [row.executed * row.price if row.executed_quote is None else row.executed_quote for row in bought]
+    return {
+        "volume": amount(sum(quotes, Decimal(0))),
+        "counted_volume": None,
+        "trades": len(bought),
+        "from": "buy orders of its history",
+    }
+
+
+async def _score(call: Call, user: str) -> dict[str, Any] | None:
+    """The exchange's points of the last 15 days, if it tells them."""
+    try:
+        score = await _of_exchange(call, user, call.office.exchange(user).user_score())
+    except OtodError:
+        return None
+    days = [{"day": day.date, "points": day.points, "volume": amount(day.volume)} for day in score.days]
+    return {"score": amount(score.score), "days": days}
+
+
+# -- our own records
+
+
+async def statistics(call: Call, user: str) -> dict[str, Any]:
+    args = call.args
+    found: TotalsRecord = await ask_store(call, Totals(user=user, since_ms=args["since"], until_ms=args["until"]))
+    closed_volume, wear = found.closed
+    snapshot = call.office.snapshot(user)
+    now_progress = None if snapshot is None or snapshot.progress is None else snapshot.progress
+    return {
+        "since": None if args["since"] is None else rfc3339(args["since"]),
+        "until": None if args["until"] is None else rfc3339(args["until"]),
+        "volume": amount(found.bought.quote),
+        "counted_volume": amount(found.counted_volume),
+        "sold": amount(found.sold.quote),
+        "trades": found.bought.fills + found.sold.fills,
+        "average_buy_price": _average(found.bought),
+        "average_sell_price": _average(found.sold),
+        "orders": dict(found.statuses),
+        "pairs": dict(found.outcomes),
+        "wear": amount(wear),
+        "wear_bps": views.bps(wear, closed_volume),
+        "fees": {asset: amount(fee) for asset, fee in found.fees},
+        "first_trade_at": None if found.first_ms is None else rfc3339(found.first_ms),
+        "last_trade_at": None if found.last_ms is None else rfc3339(found.last_ms),
+        "today": None if now_progress is None else views.progress_today(now_progress),
+    }
+
+
+def _average(traded: Traded) -> str | None:
+    return rounded(traded.quote / traded.quantity, PRICE_PLACES) if traded.quantity else None
+
+
+async def progress(call: Call, user: str) -> dict[str, Any]:
+    snapshot = call.office.snapshot(user)
+    since_ms = call.args["since"]
+    today = rfc3339(call.office.wall.now_ms())[:10]
+    day = today if since_ms is None else rfc3339(since_ms)[:10]
+    if snapshot is not None and snapshot.progress is not None and snapshot.progress.day == day:
+        await trio.lowlevel.checkpoint()
+        return views.progress_today(snapshot.progress)
+    return views.progress_of_day(await ask_store(call, DayTotals(user, day)))
+
+
+async def list_orders(call: Call, user: str) -> dict[str, Any]:
+    total, rows = await ask_store(call, ListOrders(user=user, **_list_bounds(call)))
+    return views.page(total, call.args["page"], call.args["limit"], [views.order(row) for row in rows])
+
+
+async def list_pairs(call: Call, user: str) -> dict[str, Any]:
+    total, rows = await ask_store(call, ListPairs(user=user, **_list_bounds(call)))
+    return views.page(total, call.args["page"], call.args["limit"], [views.pair(row) for row in rows])
+
+
+async def show_pair(call: Call, user: str) -> dict[str, Any]:
+    pair_id = call.args["pair_id"]
+    found: PairDetail | None = await ask_store(call, ShowPair(user, pair_id))
+    if found is None:
+        raise Refusal(
+            f"{user} has no pair '{pair_id}'", code="PAIR_UNKNOWN", do=f"see pairs.list: otoctl pairs list {user}"
+        )
+    wear = {
+        part: plain(getattr(found.pair, f"wear_{part}")) for part in ("fee", "spread", "slippage", "unwind", "dust")
+    }
+    return views.pair(found.pair) | {
+        "wear_parts": wear,
+        "cancel_cause": found.pair.cancel_cause,
+        "orders": [views.order(row) for row in found.orders],
+        "fills": [views.fill(row) for row in found.fills],
+        "changes": [views.change(row) for row in found.changes],
+    }
+
+
+def _list_bounds(call: Call) -> dict[str, Any]:
+    args = call.args
+    return {
+        "status": args["status"],
+        "since_ms": args["since"],
+        "until_ms": args["until"],
+        "page": args["page"],
+        "limit": args["limit"],
+    }
+
+
+ON_USERS = {
+    "account.balance": balance,
+    "account.volume": volume,
+    "stats.show": statistics,
+    "stats.progress": progress,
+    "orders.list": list_orders,
+    "pairs.list": list_pairs,
+    "pair.show": show_pair,
+}

@@ -1,0 +1,266 @@
+"""Tables of users, configurations, accounts, tokens, streams and single pairs (see tables.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from supervisor.ctl.tables import _cell, _moment, _money, _more, _served, _shown, _table, console, fitting, pretty
+from supervisor.screen import count, duration
+
+Answer = Mapping[str, Any]
+_WORD = 40  # of a before or after in a line
+
+
+# -- users and configurations
+
+
+def _user_changed(data: Answer) -> list[RenderableType]:
+    """user.create, update, remove: one line per user, its changes below."""
+    told: list[RenderableType] = []
+    for user, each in _served(data):
+        name = f" ({each['display_name']})" if each["display_name"] else ""
+        gone = " · removed; its records stay" if each.get("removed") else ""
+        line = f"{name} {each['wanted']}, credentials {each['credentials']}, configuration {each['revision'] or 'none'}"
+        told.append(Text.assemble((user, "bold"), line + gone))
+        told += _changes(each)
+    return told
+
+
+def _changes(each: Answer) -> list[RenderableType]:
+    lines: list[RenderableType] = []
+    for key, it in each.get("changed", {}).items():
+        if it["before"] in (None, "", []) and it["after"] in (None, "", []):
+            continue
+        lines.append(Text.assemble("  ", (key, "cyan"), f"  {_word(it['before'])} → {_word(it['after'])}"))
+    lines += [Text(f"  ! {warning}", "yellow") for warning in each.get("warnings", ())]
+    return lines
+
+
+def _word(value: Any) -> str:
+    text = ", ".join(map(str, value)) if isinstance(value, list) else _cell(value)
+    return text if len(text) <= _WORD else f"{text[:_WORD]}…"
+
+
+def _config(data: Answer) -> list[RenderableType]:
+    """A row per key, a column per user."""
+    served = _served(data)
+    if not served:
+        return []
+    keys = [key for key in served[0][1] if key not in ("changed", "warnings")]
+    columns = {"key": "KEY"} | {user: user for user, _ in served}
+    rows = [{"key": key} | {user: _word(each[key]) or "-" for user, each in served} for key in keys]
+    told = fitting(rows, columns, [user for user, _ in reversed(served[1:])], console().width)
+    for user, each in served:
+        changes = _changes(each)
+        if changes:
+            told += [Text(f"{user}: changed, in force with the next pair", "bold"), *changes]
+        elif "changed" in each:
+            told.append(Text(f"{user}: nothing changed", "dim"))
+    return told
+
+
+def _credentials(data: Answer) -> list[RenderableType]:
+    told: list[RenderableType] = []
+    for user, each in _served(data):
+        what = f"{count(each['cookies'], 'cookie')} and {count(each['headers'], 'header')}"
+        told.append(Text(f"{user}: {what} stored and in use, sealed with key {each['key_id']}"))
+        if each["left_out"]:
+            told.append(
+                Text(f"  left out, because they belong to the copied call: {', '.join(each['left_out'])}", "dim")
+            )
+        told.append(Text(f"  -> otoctl user check-credentials {user}"))
+    return told
+
+
+def _checked(data: Answer) -> list[RenderableType]:
+    words = {True: ("valid", "green"), False: ("NOT VALID", "bold red"), None: ("unknown", "yellow")}
+    return [
+        Text.assemble((user, "bold"), "  ", words[each["valid"]], f"  {duration(each['age'])} old: {each['detail']}")
+        for user, each in _served(data)
+    ]
+
+
+def _applied(data: Answer) -> list[RenderableType]:
+    would = "would be " if data["dry_run"] else ""
+    told: list[RenderableType] = []
+    for what in ("created", "changed", "unchanged"):
+        if data[what]:
+            told.append(Text(f"{would if what != 'unchanged' else ''}{what}: {', '.join(data[what])}"))
+        for user in data[what] if what != "unchanged" else ():
+            told += [Text(f"{user}:", "bold"), *_changes({"changed": data["differences"].get(user, {})})]
+    return told + [Text(f"! {warning}", "yellow") for warning in data["warnings"]]
+
+
+# -- accounts
+
+
+def _balance(data: Answer) -> list[RenderableType]:
+    rows = [{"user": user} | asset for user, each in _served(data) for asset in each["assets"]]
+    columns = {"user": "USER", "wallet": "WALLET", "asset": "ASSET", "available": "AVAILABLE", "frozen": "FROZEN"}
+    shown = [{name: _cell(row[name]) for name in (*columns, "total")} for row in rows]
+    told = fitting(shown, columns | {"total": "TOTAL"}, ("total",), console().width)
+    spendable = [f"{user} {_money(each['spendable'])}" for user, each in _served(data)]
+    return (
+        [*told, Text(f"spendable for pairs (USDT, funding wallet): {', '.join(spendable)}", "dim")]
+        if spendable
+        else told
+    )
+
+
+def _volume(data: Answer) -> list[RenderableType]:
+    heads = ("USER", "SINCE (UTC)", "OWN", "COUNTED", "BUYS", "EXCHANGE", "COUNTED THERE", "POINTS", "SCORE")
+    table = _table(heads, right=heads[2:])
+    notes: list[RenderableType] = []
+    for user, each in _served(data):
+        own, there = each["own"], each["exchange"]
+        table.add_row(
+            user, _moment(each["since"]), _money(own["volume"]), _money(own["counted_volume"]), str(own["trades"]),
+            _money(there.get("volume")), _money(there.get("counted_volume")), _cell(each["points_today"]),
+            _cell((each.get("score") or {}).get("score")),
+        )  # fmt: skip
+        if "error" in there:
+            notes.append(Text(f"{user}: the exchange's figure is missing: {there['error']}", "yellow"))
+    return [table, *notes]
+
+
+def _statistics(data: Answer) -> list[RenderableType]:
+    told: list[RenderableType] = []
+    for user, each in _served(data):
+        words = {
+            "volume": f"{_money(each['volume'])} USDT bought, {_money(each['sold'])} sold",
+            "fills": str(each["trades"]),
+            "counted": f"{_money(each['counted_volume'])} with multipliers",
+            "prices": f"bought at {_cell(each['average_buy_price'])}, sold at {_cell(each['average_sell_price'])}",
+            "pairs": ", ".join(f"{number} {word}" for word, number in each["pairs"].items()) or "-",
+            "orders": ", ".join(f"{number} {word}" for word, number in each["orders"].items()) or "-",
+            "wear": f"{_money(each['wear'], 4)} USDT, {_cell(each['wear_bps'])} bps",
+            "fees": ", ".join(f"{fee} {asset}" for asset, fee in each["fees"].items()) or "-",
+            "between": f"{_moment(each['first_trade_at'])} to {_moment(each['last_trade_at'])} UTC",
+        }
+        table = _table(("", ""))
+        table.show_header = False
+        for name, word in words.items():
+            table.add_row(Text(f"  {name}", "cyan"), word)
+        told += [Text(user, "bold"), table]
+    return told
+
+
+# -- tokens and prices
+
+_TOKEN_COLUMNS = {
+    "token": "TOKEN", "alpha_id": "ALPHA ID", "symbol": "SYMBOL", "chain": "CHAIN", "mul_point": "MUL",
+    "state": "STATE",
+}  # fmt: skip
+_BAR_COLUMNS = {
+    "second": "SECOND (UTC)", "open": "OPEN", "high": "HIGH", "low": "LOW", "close": "CLOSE", "quantity": "QUANTITY",
+    "trades": "TRADES",
+}  # fmt: skip
+
+
+def _tokens(data: Answer) -> list[RenderableType]:
+    rows = [
+        {name: _cell(each.get(name)) for name in _TOKEN_COLUMNS} | {"state": each["trouble"] or "tradable"}
+        for each in data["items"]
+    ]
+    return [*fitting(rows, _TOKEN_COLUMNS, ("chain", "symbol"), console().width), *_more(data, "token")]
+
+
+def _bars(data: Answer) -> list[RenderableType]:
+    rows = [
+        {name: _cell(each[name]) for name in _BAR_COLUMNS} | {"second": _moment(each["second"])}
+        for each in data["items"]
+    ]
+    return [*fitting(rows, _BAR_COLUMNS, ("quantity", "open"), console().width), *_more(data, "bar")]
+
+
+# -- the system
+
+
+def _audit(data: Answer) -> list[RenderableType]:
+    table = _table(("AT (UTC)", "WHO", "USER", "WHAT", "BEFORE → AFTER"), fold="BEFORE → AFTER")
+    for each in data["items"]:
+        words = f"{_word(each['before'])} → {_word(each['after'])}"
+        table.add_row(_moment(each["happened_at"]), each["who"], _cell(each["user"]), each["action"], words)
+    return [table, *_more(data, "entry")]
+
+
+def _streams(data: Answer) -> list[RenderableType]:
+    feeds = _table(("TOKEN", "PRICE STREAM", "LAST TRADE (UTC)", "SEEN", "LOST"), right=("SEEN", "LOST"))
+    for each in data["feeds"]:
+        feeds.add_row(
+            each["token"], _connected(each["connected"]), _moment(each["last_trade_at"]), str(each["trades_seen"]),
+            str(each["losses"]),
+        )  # fmt: skip
+    users = _table(("USER", "ORDER STREAM", "LISTEN KEY RENEWED (UTC)", "TROUBLE"))
+    for user, each in data["users"].items():
+        renewed = _moment(each["listen_key_renewed_at"]) if each["listen_key"] else "-"
+        users.add_row(user, _connected(each["connected"]), renewed, _cell(each["trouble"]))
+    return [feeds, Text(), users]
+
+
+def _connected(up: bool) -> Text:
+    return Text("connected", "green") if up else Text("down", "red")
+
+
+def _metrics(data: Answer) -> list[RenderableType]:
+    head = {name: value for name, value in data.items() if name not in ("actors", "requests")}
+    heads = ("ACTOR", "LIFE", "RESTARTS", "DEPTH", "HIGH", "MESSAGES")
+    actors = _table(heads, right=heads[1:])
+    for path, each in data["actors"].items():
+        names = ("incarnation", "restarts", "mailbox_depth", "mailbox_high", "messages")
+        actors.add_row(path, *(str(each[name]) for name in names))
+    columns = ("SESSION", "REQUESTS", "REPLIES", "NOT SENT", "NO REPLY", "IN FLIGHT", "SKEW MS")
+    sessions = _table(columns, right=columns[1:])
+    for user, each in data.get("requests", {}).items():
+        figures = ("requests", "replies", "not_sent", "no_reply", "in_flight", "server_skew_ms")
+        sessions.add_row(user or "(public)", *(_cell(each[name]) for name in figures))
+    return [pretty(head), Text(), actors, Text(), sessions]
+
+
+# -- one pair
+
+
+def _pair(data: Answer) -> list[RenderableType]:
+    told: list[RenderableType] = []
+    for _, each in _served(data):
+        lists = ("orders", "fills", "changes")
+        told.append(pretty({name: value for name, value in each.items() if name not in lists}))
+        orders = ("order_id", "leg", "side", "price", "quantity", "executed_quantity", "status")
+        fills = ("exchange_time", "leg", "side", "price", "quantity", "quote_quantity", "commission", "source")
+        told += [Text(), *_rows(each["orders"], orders, ("quantity",))]
+        told += [Text(), *_rows(each["fills"], fills, ("source", "commission"))]
+        told += [Text(), *_rows(each["changes"], ("happened_at", "from", "event", "to", "detail"), ("detail",))]
+    return told
+
+
+def _rows(items: Sequence[Answer], names: Sequence[str], drops: Sequence[str]) -> list[RenderableType]:
+    columns = {name: name.replace("_", " ").upper() for name in names}
+    shown = [{name: _when(name, item[name]) for name in names} for item in items]
+    return fitting(shown, columns, drops, console().width)
+
+
+def _when(name: str, value: Any) -> str:
+    return _moment(value) if name == "exchange_time" else _shown(name, value)
+
+
+MADE: dict[str, Callable[[Any], list[RenderableType]]] = {
+    **{f"user.{verb}": _user_changed for verb in ("create", "update", "remove")},
+    "user.set-credentials": _credentials,
+    "user.check-credentials": _checked,
+    "user.apply": _applied,
+    "config.show": _config,
+    "config.set": _config,
+    "account.balance": _balance,
+    "account.volume": _volume,
+    "stats.show": _statistics,
+    "token.list": _tokens,
+    "price.history": _bars,
+    "system.audit": _audit,
+    "system.streams": _streams,
+    "system.metrics": _metrics,
+    "pair.show": _pair,
+}
