@@ -258,6 +258,8 @@ class SimStream(trio.abc.Stream):
             self.closed = True
             self._into.deaf = True
             self._into.throw_away()
+            if self._out.held:  # what never left is given up with the socket
+                self._out.throw_away()
             self._out.end()
             self._out.stir()
             self._into.stir()

@@ -1,18 +1,37 @@
-"""One run: a seed in, a history out."""
+"""One run: a seed in, a history out.
+
+Two phases. In the storm everything that the options name goes wrong. Then the world is healed: within HEALED_S every
+user must trade again, once an operator has resumed it; then all are stopped, and once nothing lives the records must
+be exact, and a restart of the daemon must change nothing.
+"""
 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import Any
 
 import trio
 from msgspec import Struct
 
 from actors.adapters import sim
-from actors.messages import TraderSnapshot
-from tests.sim.options import Options, calm_options
-from tests.sim.world import World
+from actors.errors import OtodError
+from actors.messages import StopTrading, TraderSnapshot
+from actors.paper.faults import Faults
+from actors.rows import FillRow, OrderRow, PairRow, PauseRow
+from tests.sim.checks import at_rest, standing_checks
+from tests.sim.hands import HEALER, Hands
+from tests.sim.options import Options, Profile, calm_options, drawn
+from tests.sim.storm import Storm, StormyDatabase, StormyWeather
+from tests.sim.world import Violation, World
+
+HEALED_S = 600.0
+REST_S = 900.0
+"""After the stop: two time-outs of a pair, and the unwinding of what is left down to the floor."""
+
+ATTEMPT_S = 10.0
 
 Script = Callable[[World], Awaitable[None]]
 
@@ -30,44 +49,194 @@ class Result(Struct, kw_only=True):
     real_s: float = 0.0
 
     @property
+    def violations(self) -> list[Violation]:
+        return self.world.violations
+
+    @property
+    def struck(self) -> Counter[str]:
+        """How often each trouble happened."""
+        faults: dict[str, int] = {f"exchange.{kind}": times for kind, times in self.world.faults.fired.items()}
+        return self.world.struck + Counter(faults)
+
+    @property
     def user_hours(self) -> float:
         return self.virtual_s / 3600 * len(self.options.users)
 
 
-def play(options: Options, script: Script, **world: object) -> Result:
-    """Runs a script in a new world: the exchange is served; what lives at the script's end is stopped."""
+def play(options: Options, script: Script, **kw: Any) -> Result:
+    """Runs a script in a new world: the exchange is served; what lives at the script's end is stopped. kw: of World."""
     witness = sim.Witness()
     began_s = time.perf_counter()  # sim-ok: how long a run takes is about the real machine
-    result = sim.play(partial(_play, options, script, world), seed=options.seed, witness=witness)
+    result = sim.play(partial(_play, options, script, kw), seed=options.seed, witness=witness)
     result.real_s = time.perf_counter() - began_s  # sim-ok: see above
     result.digest, result.steps = witness.digest, witness.steps
     result.log_digest = result.world.record.digest
     return result
 
 
-async def _play(options: Options, script: Script, kw: dict[str, object]) -> Result:
-    world = World(options, **kw)  # type: ignore[arg-type]
+async def _play(options: Options, script: Script, kw: dict[str, Any]) -> Result:
+    world = World(options, **kw)
     result = Result(options=options, world=world)
     async with trio.open_nursery() as nursery:
         world.nursery = nursery
         await nursery.start(world.serve_exchange)
         await script(world)
         if world.life is not None:
-            life = world.life
-            result.snapshots = life.daemon.snapshots()
-            await life.daemon.stop(drain_s=10)
-            await life.ended.wait()
+            result.snapshots = world.life.daemon.snapshots()
+            world.closing = True
+            await world.stop_daemon(drain_s=10)
         result.virtual_s = trio.current_time()
         nursery.cancel_scope.cancel()
     return result
 
 
-async def calm(world: World) -> None:
-    """The daemon trades for so many minutes."""
-    await world.start_daemon()
-    await trio.sleep(world.options.minutes * 60)
+def simulate(
+    seed: int, *, users: int = 5, minutes: float = 10, profile: Profile = "none", options: Options | None = None
+) -> Result:
+    """The run of a seed: faults as drawn, or demo users on the demo market if the profile is none."""
+    if options is None:
+        calm = profile == "none"
+        options = (
+            calm_options(seed, users=users, minutes=minutes)
+            if calm
+            else drawn(seed, users=users, minutes=minutes, profile=profile)
+        )
+    struck: Counter[str] = Counter()
+    rng = options_rng(options)
+    weather = StormyWeather(options.net, rng("net"), struck)
+    faults = Faults(rng=rng("faults"))
+    return play(options, partial(_through, struck, weather, faults), weather=weather, faults=faults)
 
 
-def simulate(seed: int, *, users: int = 5, minutes: float = 10, target: int = 500) -> Result:
-    """Demo users on the demo market, nothing goes wrong."""
-    return play(calm_options(seed, users=users, minutes=minutes, target=target), calm)
+def options_rng(options: Options) -> Callable[[str], Any]:
+    from random import Random
+
+    return lambda purpose: Random(f"{options.seed}/{purpose}")
+
+
+async def _through(struck: Counter[str], weather: StormyWeather, faults: Faults, world: World) -> None:
+    """The whole course of a run; ends early at a violation."""
+    world.struck = struck
+    storm = Storm(world, struck, weather, faults)
+    world.database = lambda: StormyDatabase(world.disk, world, storm)
+    world.onlookers += [*standing_checks(world, allowed_deaths=_allowed(world.options)), storm]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_until_broken, world, nursery.cancel_scope, name="until broken")
+        nursery.start_soon(_until_too_late, world, name="until too late")
+        down = world.rng("down")
+        nursery.start_soon(
+            world.keep_daemon, lambda: down.uniform(*world.options.process.down_s), name="service manager"
+        )
+        hands = Hands(world)
+        with trio.move_on_after(world.options.minutes * 60):
+            async with trio.open_nursery() as trouble:
+                trouble.start_soon(storm.run, name="storm")
+                trouble.start_soon(hands.run, name="hands")
+                trouble.start_soon(trio.sleep_forever)
+        storm.end()
+        for symbol, order_id in sorted(world.manual):  # else each restart would find foreign orders anew
+            world.exchange.end_order(symbol, order_id, world.exchange.now_ms)
+        await _heal(world, hands)
+        await _come_to_rest(world, hands)
+        await _restart(world)
+        world.closing = True
+        await world.stop_daemon(drain_s=0)
+        for wire in world.net.wires.values():
+            if not wire.client.closed:
+                world.violate(f"a stream is left open: {wire}")
+        nursery.cancel_scope.cancel()
+
+
+def _allowed(options: Options) -> tuple[str, ...]:
+    return ("StoreLost",) if options.disk.lost else ()
+
+
+async def _until_broken(world: World, scope: trio.CancelScope) -> None:
+    await world.broken.wait()
+    await trio.sleep(1)  # what else comes of it
+    if world.life is not None:
+        world.life.kill()
+    world.closing = True
+    scope.cancel()
+
+
+async def _until_too_late(world: World) -> None:
+    await trio.sleep(world.options.minutes * 60 + HEALED_S + REST_S + 600)
+    world.violate(f"the run does not come to its end: life {world.life}, closing {world.closing}")
+
+
+async def _heal(world: World, hands: Hands) -> None:
+    """Everybody must trade again, or be done, within HEALED_S."""
+    deadline = trio.current_time() + HEALED_S
+    pairs = {user: len(world.disk.of(PairRow, user)) for user in world.names}
+    waiting = set(world.names)
+    while waiting:
+        if trio.current_time() > deadline:
+            for user in sorted(waiting):
+                world.violate(f"does not trade again in a healthy world: {_how(world, user)}", user)
+            return
+        if world.life is not None and world.life.begun.is_set():
+            world.healed = True
+        for user in sorted(waiting):
+            ready = await hands.heal(user)
+            shown = world.life.daemon.snapshot(user) if world.life is not None else None
+            if (
+                ready
+                and shown is not None
+                and (shown.phase == "done" or len(world.disk.of(PairRow, user)) > pairs[user])
+            ):
+                waiting.discard(user)
+        await trio.sleep(ATTEMPT_S)
+
+
+async def _come_to_rest(world: World, hands: Hands) -> None:
+    """Everybody is stopped; once nothing lives the records are exact."""
+    deadline = trio.current_time() + REST_S
+    left = set(world.names)
+    while left:
+        if trio.current_time() > deadline:
+            for user in sorted(left):
+                world.violate(f"does not come to rest: {_how(world, user)}", user)
+            return
+        for user in sorted(left):
+            try:
+                shown = await hands.ask(user, StopTrading(HEALER))
+            except OtodError:
+                continue
+            if shown is not None and shown.pair is None and shown.wanted == "stopped":
+                left.discard(user)
+        await trio.sleep(ATTEMPT_S)
+    await trio.sleep(30)  # late looks and rows
+    for what, user in at_rest(world):
+        world.violate(what, user)
+
+
+async def _restart(world: World) -> None:
+    """A restart of a daemon at rest changes nothing, and asks the exchange for nothing that acts."""
+    before = _rows(world)
+    orders = world.exchange.statistics().orders
+    await world.stop_daemon(drain_s=0)
+    await trio.sleep(60)
+    if world.life is None or not world.life.begun.is_set():
+        world.violate("the daemon is not up a minute after a restart")
+        return
+    for kind, rows in _rows(world).items():
+        changed = [row for row in rows if row not in before[kind]]
+        if changed or len(rows) != len(before[kind]):
+            world.violate(f"a restart changed {kind}: {changed[:3]}")
+    if world.exchange.statistics().orders != orders:
+        world.violate("a restart placed orders")
+    for what, user in at_rest(world):
+        world.violate(f"after a restart: {what}", user)
+
+
+def _rows(world: World) -> dict[str, list[Any]]:
+    return {kind.__name__: world.disk.all(kind) for kind in (PairRow, OrderRow, FillRow, PauseRow)}
+
+
+def _how(world: World, user: str) -> str:
+    shown = world.life.daemon.snapshot(user) if world.life is not None else None
+    if shown is None:
+        return "the daemon is down"
+    paused = ", ".join(f"{pause.reason} ({pause.detail})" for pause in shown.pauses)
+    return f"{shown.wanted}, {shown.phase}, {shown.decision}; {paused or 'no pause'}; {shown.waiting}"

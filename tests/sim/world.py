@@ -9,21 +9,25 @@ Everything random comes from generators named after the seed, one per purpose.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from random import Random
 from typing import Any
 
 import trio
+from msgspec import Struct
 
-from actors.adapters.limits import LOOPBACK, Rates
+from actors.adapters.limits import LOOPBACK, REAL_HOST
 from actors.adapters.paper import PaperServer
-from actors.adapters.paper_journal import MemoryJournal
 from actors.adapters.sim import SimWall
 from actors.adapters.sim_net import Calm, SimDialer, SimNet, Weather
 from actors.adapters.sim_store import Disk, SimDatabase
 from actors.adapters.vault import FileVault
 from actors.adapters.websocket import TrioSockets
 from actors.desk import Settings
+from actors.errors import OtodError
+from actors.messages import LoadUsers
 from actors.paper.api import Frame, Request, Response
 from actors.paper.faults import Faults
 from actors.paper.listing import Listing, demo_listing
@@ -32,10 +36,11 @@ from actors.paper.market import SyntheticMarket, Traded
 from actors.paper.rules import Rules
 from supervisor import users
 from supervisor.bus import EventBus
+from supervisor.lifecycle import Happened
 from supervisor.sessions import Sessions
 from supervisor.wiring import Daemon, Outside, Patience
 from tests.sim.log import Record, SimLog
-from tests.sim.options import PACE, Options
+from tests.sim.options import PACE, QUIET_PACE, Options, UserOptions
 
 HTTP_PORT, WS_PORT = 8701, 8702
 REST_BASE = f"http://127.0.0.1:{HTTP_PORT}"
@@ -44,12 +49,15 @@ WS_USER = f"ws://127.0.0.1:{WS_PORT}/w3w/stream"
 VAULT_KEY = "b3RvZCBzaW11bGF0aW9uIGtleSAwMTIzNDU2Nzg5YWI="
 
 
-class Violation(AssertionError):
+class Violation(Struct, frozen=True):
     """Something that must never be."""
 
-    def __init__(self, what: str, user: str | None = None) -> None:
-        super().__init__(what)
-        self.user = user
+    at_s: float
+    what: str
+    user: str | None
+
+    def __str__(self) -> str:
+        return f"{self.at_s:.3f} {self.user or 'all'}: {self.what}"
 
 
 class Onlooker:
@@ -65,6 +73,9 @@ class Onlooker:
 
     def wrote(self, row: Any) -> None:
         """A row is durable."""
+
+    def died(self, path: str, errors: tuple[BaseException, ...]) -> None:
+        """An incarnation of an actor has crashed."""
 
 
 class WatchedExchange:
@@ -112,6 +123,24 @@ class WatchedDisk(Disk):
             onlooker.wrote(row)
 
 
+class ListJournal:
+    """paper_journal.Journal in memory, for long runs."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+        self.size = 0
+
+    def lines(self) -> Iterator[bytes]:
+        return iter(b"".join(self._parts).splitlines(keepends=True))
+
+    def append(self, data: bytes) -> None:
+        self._parts.append(data)
+        self.size += len(data)
+
+    def replace(self, data: bytes) -> None:
+        self._parts, self.size = [data], len(data)
+
+
 class World:
     """Both machines and what lies between them. Make it inside `sim.play`."""
 
@@ -121,62 +150,108 @@ class World:
         *,
         weather: Weather | None = None,
         faults: Faults | None = None,
-        rules: Rules | None = None,
         listing: Listing | None = None,
         settings: Settings | None = None,
-        patience: Patience | None = None,
-        rates: Rates = LOOPBACK,
         synthetic: bool = True,
     ) -> None:
+        """synthetic: the exchange has a market of its own; else the script is the market."""
         self.options = options
         self.record = Record()
         self.onlookers: list[Onlooker] = []
+        self.violations: list[Violation] = []
+        self.broken = trio.Event()  # the first violation
+        self.struck: Counter[str] = Counter()  # what happened how often: faults, acts, deaths
+        self.resumes: set[tuple[str, str]] = set()  # (user, who): operators who asked for the end of pauses
+        self.manual: set[tuple[str, int]] = set()  # (symbol, order id): orders that the users placed by hand
+        self.names = tuple(user.name for user in options.users)
         self.net = SimNet(weather or Calm(self.rng("net")))
         self.wall = SimWall(options.start_ms)  # the daemon's
         self.true_wall = SimWall(options.start_ms)  # the exchange's
         self.disk = WatchedDisk(self.onlookers)
-        self.settings = settings or Settings(ws_user=WS_USER)
-        self.patience = patience or Patience()
-        self.rates = rates
+        self.database: Callable[[], SimDatabase] = lambda: SimDatabase(self.disk, self.wall)
+        self.settings = settings or Settings(ws_user=WS_USER, rotate_s=options.rotate_s)
         self.faults = faults or Faults(rng=self.rng("faults"))
-        self.rules = rules or Rules()
-        self.exchange = self._exchange(listing or demo_listing(), synthetic)
+        self.rules = Rules(**options.rules)
+        self.listing = listing or demo_listing()
+        self.synthetic = synthetic
+        self.journal = ListJournal()
+        self.exchange = self._new_exchange()
         self.lives = 0
         self.life: Life | None = None
+        self.healed = False
+        self.closing = False
         self.nursery: trio.Nursery
+        self._serving = trio.CancelScope()
         self._http = self.net.listen(HTTP_PORT)
         self._ws = self.net.listen(WS_PORT)
+
+    def violate(self, what: str, user: str | None = None) -> None:
+        """Notes a violation; the same one only once."""
+        if all((what, user) != (old.what, old.user) for old in self.violations):
+            self.violations.append(Violation(trio.current_time(), what, user))
+            self.record.add("error", "VIOLATION", {"user": user, "what": what})
+            self.broken.set()
+
+    def holdings(self, user: UserOptions) -> list[tuple[str, Decimal]]:
+        """(asset, amount) that a user has from elsewhere."""
+        ids = [token.alpha_id for token in self.listing.tokens if token.ticker == user.trading.token]
+        return [(ids[0], user.holdings)] if user.holdings else []
 
     def rng(self, purpose: str) -> Random:
         return Random(f"{self.options.seed}/{purpose}")
 
-    def _exchange(self, listing: Listing, synthetic: bool) -> Exchange:
-        start_ms = self.true_wall.now_ms()
-        exchange = Exchange(
-            listing=listing, rules=self.rules, faults=self.faults, rng=self.rng("exchange"), now_ms=start_ms
-        )
-        traded = [
-            Traded(instrument=instrument, price=token.price, orders_per_s=PACE.get(token.ticker, 0.25))
-            for instrument in listing.instruments
-            if instrument.quote_asset == "USDT"
-            and (token := listing.token_of(instrument.symbol)).ticker in self.options.tokens
-        ]
-        if synthetic:
-            exchange.market = SyntheticMarket(self.options.seed, traded, start_ms)
-        for user in self.options.users:
-            usdt = user.balance - self.rules.start_balance
-            exchange.deposit(user.name, "funding", "USDT", usdt, start_ms)
-            if user.holdings:
-                alpha_id = next(token.alpha_id for token in listing.tokens if token.ticker == user.trading.token)
-                exchange.deposit(user.name, "alpha", alpha_id, user.holdings, start_ms)
-        return exchange
-
     # -- the exchange's machine
 
+    def _new_exchange(self) -> Exchange:
+        now_ms = self.true_wall.now_ms()
+        exchange = self._restored(now_ms)
+        for user in self.options.users:
+            exchange.deposit(user.name, "funding", "USDT", user.balance - self.rules.start_balance, now_ms)
+            for asset, amount in self.holdings(user):
+                exchange.deposit(user.name, "alpha", asset, amount, now_ms)
+        return exchange
+
+    def _restored(self, now_ms: int) -> Exchange:
+        exchange = Exchange.restore(
+            self.journal.lines(),
+            listing=self.listing,
+            rules=self.rules,
+            faults=self.faults,
+            rng=self.rng(f"exchange/{now_ms}"),
+            now_ms=now_ms,
+        )
+        if self.synthetic:
+            traded = list(self._traded(exchange))
+            exchange.market = SyntheticMarket(self.options.seed, traded, exchange.now_ms)
+        return exchange
+
+    def _traded(self, exchange: Exchange) -> Iterator[Traded]:
+        for instrument in self.listing.instruments:
+            token = self.listing.token_of(instrument.symbol)
+            if instrument.quote_asset == "USDT" and token.ticker in self.options.tokens:
+                last = exchange.last_price(instrument.symbol)
+                yield Traded(
+                    instrument=instrument,
+                    price=token.price if last is None else last,
+                    anchor=token.price,
+                    orders_per_s=PACE.get(token.ticker, QUIET_PACE),
+                )
+
     async def serve_exchange(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        watched = WatchedExchange(self.exchange, self.onlookers)
-        server = PaperServer(watched, self.true_wall, MemoryJournal())
-        await server.serve([self._http], [self._ws], task_status=task_status)
+        with trio.CancelScope() as self._serving:
+            server = PaperServer(WatchedExchange(self.exchange, self.onlookers), self.true_wall, self.journal)
+            await server.serve([self._http], [self._ws], task_status=task_status)
+
+    async def restart_exchange(self, down_s: float) -> None:
+        """The exchange's process dies and comes back with what is in its journal."""
+        self._http.serving = self._ws.serving = False
+        self._serving.cancel()
+        for wire in list(self.net.wires.values()):
+            wire.reset()
+        await trio.sleep(down_s)
+        self.exchange = self._restored(self.true_wall.now_ms())
+        await self.nursery.start(self.serve_exchange)
+        self._http.serving = self._ws.serving = True
 
     # -- the daemon's machine
 
@@ -185,43 +260,57 @@ class World:
         assert self.life is not None, "no daemon lives"
         return self.life.daemon
 
-    def new_life(self) -> Life:
-        self.lives += 1
-        self.life = Life(self, self.lives)
-        return self.life
-
     async def start_daemon(self) -> Life:
         """A new life, ready when this returns."""
-        life = self.new_life()
+        self.lives += 1
+        life = self.life = Life(self, self.lives)
         self.nursery.start_soon(life.run, name=life.machine)
         await life.begun.wait()
         return life
 
-    def database(self) -> SimDatabase:
-        return SimDatabase(self.disk, self.wall)
+    async def keep_daemon(self, down_s: Callable[[], float]) -> None:
+        """The service manager: one life after the other, until `closing`."""
+        while True:
+            self.lives += 1
+            life = self.life = Life(self, self.lives)
+            await life.run()
+            if self.closing:
+                return
+            if self.healed and not life.asked_to_stop:
+                self.violate(f"the daemon ended in a healthy world: {life.error!r}")
+            await trio.sleep(down_s())
+
+    async def stop_daemon(self, drain_s: float) -> None:
+        """In order, as at SIGTERM; returns when the process is over."""
+        life = self.life
+        if life is not None:
+            life.asked_to_stop = True
+            await life.daemon.stop(drain_s)
+            await life.ended.wait()
 
 
 class Life:
-    """One process of the daemon, from start to stop or kill."""
+    """One process of the daemon, from start to stop or kill. error: what it ended with by itself."""
 
     def __init__(self, world: World, number: int) -> None:
         self.world = world
         self.machine = f"otod-{number}"
         self.database = world.database()
         self.vault = FileVault([VAULT_KEY])
-        self.scope = trio.CancelScope()
-        self.killed = False
+        self.killed = self.asked_to_stop = False
+        self.error: BaseException | None = None
         self.begun = trio.Event()
         self.ended = trio.Event()
-        self.log = SimLog(world.record)
+        self._scope = trio.CancelScope()
         dialer = SimDialer(world.net, self.machine)
+        rates = REAL_HOST if world.options.real_rates else LOOPBACK
         outside = Outside(
             wall=world.wall,
             sockets=TrioSockets(dialer),
-            sessions=Sessions(REST_BASE, dialer, world.rates, self.vault, world.wall, call_s_max=10.0),
+            sessions=Sessions(REST_BASE, dialer, rates, self.vault, world.wall, call_s_max=10.0),
             database=self.database,
             rng=world.rng(f"daemon/{number}"),
-            log=self.log,
+            log=SimLog(world.record),
             bus=EventBus(world.wall, boot=self.machine),
         )
         self.daemon = Daemon(
@@ -230,20 +319,25 @@ class Life:
             ws_public=WS_PUBLIC,
             mode="paper",
             version="sim",
-            patience=world.patience,
+            patience=Patience(renew_s=world.options.renew_s),
             on_stuck=self._stuck,
         )
+        self.daemon.subscribe(self._happened)
 
     async def run(self) -> None:
-        """Returns when the process is over. Raises: what the daemon ended with, unless it was killed."""
+        """Returns when the process is over."""
         try:
-            with self.scope:
+            with self._scope:
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._live)
-        finally:
-            self.ended.set()
-            if self.world.life is self:
-                self.world.life = None
+                    nursery.start_soon(self._live, name=f"{self.machine} daemon")
+        except* OtodError as group:
+            self.error = group
+            self.world.struck["process.died"] += 1
+            self.world.record.add("error", "process_died", {"machine": self.machine, "why": repr(group)})
+        self.world.net.kill(self.machine)
+        self.ended.set()
+        if self.world.life is self:
+            self.world.life = None
 
     async def _live(self) -> None:
         async with trio.open_nursery() as nursery:
@@ -255,16 +349,16 @@ class Life:
         self.killed = True
         self.database.fenced = True
         self.world.net.kill(self.machine)
-        self.scope.cancel()
+        self._scope.cancel()
 
     async def _users_in_place(self) -> None:
-        known = {record.user.user for record in await self.daemon.store.ask(users.LoadUsers())}
+        known = {record.user.user for record in await self.daemon.store.ask(LoadUsers())}
         wishes = [
             users.UserWish(
                 user=user.name,
                 trading=user.trading,
                 secrets=users.Secrets(cookies={"paper_account": user.name}, headers={}),
-                wanted=user.wanted,
+                wanted="running",
             )
             for user in self.world.options.users
             if user.name not in known
@@ -273,18 +367,16 @@ class Life:
         await users.apply(wishes, store=self.daemon.store, vault=self.vault, who="apply", now_ms=now_ms)
 
     def _stuck(self, paths: tuple[str, ...]) -> None:
-        raise Violation(f"stuck: {', '.join(paths)}")
+        if not self.killed:
+            self.world.violate(f"stuck: {', '.join(paths)}")
+
+    def _happened(self, it: Happened) -> None:
+        if it.what == "crashed" and not self.killed:
+            for onlooker in self.world.onlookers:
+                onlooker.died(it.path, it.errors)
 
 
 def balance_of(exchange: Exchange, account: str, asset: str) -> Decimal:
     """Free and locked, over all wallets."""
-    owner = exchange.audit(account).wallets
-    return sum(
-        (
-            free + locked
-            for assets in owner.wallets.values()
-            for name, (free, locked) in assets.items()
-            if name == asset
-        ),
-        Decimal(0),
-    )
+    wallets = exchange.audit(account).wallets.wallets.values()
+    return sum((sum(assets[asset], Decimal(0)) for assets in wallets if asset in assets), Decimal(0))

@@ -1,0 +1,258 @@
+"""What must always hold, and what must hold once the world is healed (reliability § 2.5).
+
+Onlookers check while the world runs, at the exchange and at the disk: neither believes what the daemon says of itself.
+They note a violation instead of raising it, because they stand in other people's tasks.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from actors.domain.day import date_of
+from actors.domain.trading import AUTO_RESUMABLE
+from actors.paper.api import Request
+from actors.paper.orders import Fill, Order
+from actors.rows import AuditRow, ConfigRow, FillRow, OrderRow, PairRow, PauseRow, UserRow
+from tests.sim.world import Onlooker, World, balance_of
+
+OTO, PLAIN = "/oto-order/place", "/order/place"  # the ends of paths
+
+
+class OneLivePair(Onlooker):
+    """NFR-003, at the exchange, on every event."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def moved(self) -> None:
+        exchange = self._world.exchange
+        for user in self._world.options.users:
+            if exchange.max_live_pairs(user.name) > 1:
+                self._world.violate(f"two live pairs: lists {exchange.live_pairs(user.name)}", user.name)
+
+
+class DurableFirst(Onlooker):
+    """Each placement that reaches the exchange was durable before, is the one that was meant, and comes once."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._sent: set[tuple[str, str]] = set()
+
+    def asked(self, request: Request, account: str | None) -> None:
+        if request.method != "POST" or account is None or account not in self._world.names:
+            return
+        if request.path.endswith(OTO):
+            self._pair(account, msgspec.json.decode(request.body))
+        elif request.path.endswith(PLAIN):
+            self._sale(account, msgspec.json.decode(request.body))
+
+    def _pair(self, user: str, body: dict[str, Any]) -> None:
+        asked = (Decimal(body["workingPrice"]), Decimal(body["workingQuantity"]), Decimal(body["pendingPrice"]))
+        for pair in reversed(self._world.disk.of(PairRow, user)):
+            if (user, pair.pair_id) not in self._sent and (pair.buy_price, pair.quantity, pair.sell_price) == asked:
+                self._sent.add((user, pair.pair_id))
+                return
+        self._world.violate(f"a placement without a durable intent, or a second time: {body}", user)
+
+    def _sale(self, user: str, body: dict[str, Any]) -> None:
+        asked = (body["side"], Decimal(body["price"]), Decimal(body["quantity"]))
+        for pair in reversed(self._world.disk.of(PairRow, user)):
+            for sale in msgspec.json.decode(pair.sales):
+                key = (user, f"{pair.pair_id} sale {sale['number']}")
+                if key not in self._sent and ("SELL", Decimal(sale["price"]), Decimal(sale["quantity"])) == asked:
+                    self._sent.add(key)
+                    return
+        self._world.violate(f"a sale without a durable intent, or a second time: {body}", user)
+
+
+class PausesHold(Onlooker):
+    """FR-016: a pause is ended by an operator who asked for it, or by the trader where the user has opted in; no pair
+    begins while one is in force, or while the user is stopped."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._paused: dict[str, dict[tuple[str, int], PauseRow]] = {}
+        self._wanted: dict[str, str] = {}
+        self._begun: set[tuple[str, str]] = set()
+        self._auto: dict[str, tuple[str, ...]] = {}
+        self.ended: Counter[str] = Counter()
+        self.reasons: Counter[str] = Counter()
+
+    def wrote(self, row: Any) -> None:
+        match row:
+            case PauseRow():
+                self._pause(row)
+            case UserRow():
+                self._wanted[row.user] = row.wanted
+            case ConfigRow():
+                self._auto[row.user] = tuple(msgspec.json.decode(row.document).get("auto_resume", ()))
+            case PairRow() if (row.user, row.pair_id) not in self._begun:
+                self._begun.add((row.user, row.pair_id))
+                paused = [reason for reason, _ in self._paused.get(row.user, {})]
+                if paused:
+                    self._world.violate(f"pair {row.pair_id} begun while paused: {paused}", row.user)
+                if self._wanted.get(row.user) != "running":
+                    self._world.violate(f"pair {row.pair_id} begun while stopped", row.user)
+
+    def _pause(self, row: PauseRow) -> None:
+        standing = self._paused.setdefault(row.user, {})
+        key = (row.reason, row.since_at)
+        if row.ended_at is None:
+            if key not in standing:
+                self.reasons[row.reason] += 1
+            standing[key] = row
+            return
+        standing.pop(key, None)
+        self.ended[row.reason] += 1
+        if row.ended_by == f"traders/{row.user}":
+            if row.reason not in AUTO_RESUMABLE or row.reason not in self._auto.get(row.user, ()):
+                self._world.violate(f"{row.reason} ended by itself", row.user)
+        elif (row.user, row.ended_by) not in self._world.resumes:
+            self._world.violate(f"{row.reason} ended by {row.ended_by}, who did not ask for it", row.user)
+
+
+class NothingBreaks(Onlooker):
+    """An actor dies of what was done to it, and of nothing else."""
+
+    def __init__(self, world: World, allowed: tuple[str, ...]) -> None:
+        self._world, self._allowed = world, ("InjectedCrash", *allowed)
+
+    def died(self, path: str, errors: tuple[BaseException, ...]) -> None:
+        for error in errors:
+            if type(error).__name__ not in self._allowed:
+                user = path.removeprefix("traders/") if path.startswith("traders/") else None
+                self._world.violate(f"{path} died of {type(error).__name__}: {error}", user)
+
+
+def standing_checks(world: World, *, allowed_deaths: tuple[str, ...] = ()) -> list[Onlooker]:
+    return [OneLivePair(world), DurableFirst(world), PausesHold(world), NothingBreaks(world, allowed_deaths)]
+
+
+# -- once healed and at rest
+
+
+def at_rest(world: World) -> Iterator[tuple[str, str | None]]:
+    """(what is wrong, whose) once nothing lives: records against the exchange's own, to the last decimal."""
+    yield from _conserved(world)
+    if world.exchange.self_matches:
+        yield f"users traded with each other: {world.exchange.self_matches}", None
+    for user in world.names:
+        audit = world.exchange.audit(user)
+        yield from ((what, user) for what in _fills(world, user, audit.fills))
+        yield from ((what, user) for what in _orders(world, user, audit.orders))
+        yield from ((what, user) for what in _pairs(world, user, audit.fills))
+        yield from ((what, user) for what in _progress(world, user, audit.fills))
+        yield from ((what, user) for what in _holdings(world, user))
+    yield from _audited(world)
+
+
+def _fills(world: World, user: str, fills: tuple[Fill, ...]) -> Iterator[str]:
+    theirs = Counter(
+        (f.symbol, str(f.order_id), f.side, f.price, f.quantity, f.quote, f.commission, f.commission_asset,
+         str(f.trade_id), f.time_ms)
+        for f in fills
+        if (f.symbol, f.order_id) not in world.manual
+    )  # fmt: skip
+    ours = Counter(
+        (f.symbol, f.order_id, f.side, f.price, f.quantity, f.quote_quantity, f.commission, f.commission_asset,
+         f.trade_id, f.exchange_time)
+        for f in world.disk.of(FillRow, user)
+    )  # fmt: skip
+    yield from (f"lost fill {fill}" for fill in (theirs - ours).elements())
+    yield from (f"invented or doubled fill {fill}" for fill in (ours - theirs).elements())
+
+
+def _orders(world: World, user: str, orders: tuple[Order, ...]) -> Iterator[str]:
+    rows = {(row.symbol, row.order_id): row for row in world.disk.of(OrderRow, user)}
+    for order in orders:
+        row = rows.get((order.symbol, str(order.order_id)))
+        if order.key in world.manual:
+            if row is not None and row.pair_id is not None:
+                yield f"foreign order {order.order_id} counted as of {row.pair_id}"
+        elif row is None:
+            yield f"order {order.order_id} ({order.side} {order.quantity} at {order.price}) is not known"
+        elif row.pair_id is None:
+            yield f"own order {order.order_id} counted as foreign"
+        elif (row.executed_quantity, row.executed_quote) != (order.cumulative, order.cumulative_quote):
+            told = f"{row.executed_quantity} for {row.executed_quote}"
+            yield f"order {order.order_id} has {told}, the exchange {order.cumulative} for {order.cumulative_quote}"
+        elif row.status != order.status and not (order.position == "OTO_PENDING" and not order.released):
+            yield f"order {order.order_id} is {row.status}, at the exchange {order.status}"
+
+
+def _pairs(world: World, user: str, fills: tuple[Fill, ...]) -> Iterator[str]:
+    pair_of = {(row.symbol, row.order_id): row.pair_id for row in world.disk.of(OrderRow, user)}
+    for pair in world.disk.of(PairRow, user):
+        if pair.status != "closed":
+            yield f"pair {pair.pair_id} is still {pair.status}"
+            continue
+        own = [f for f in fills if pair_of.get((f.symbol, str(f.order_id))) == pair.pair_id]
+        bought = sum((f.quote for f in own if f.side == "BUY"), Decimal(0))
+        sold = sum((f.quote for f in own if f.side == "SELL"), Decimal(0))
+        fees = sum((f.commission for f in own if f.side == "SELL"), Decimal(0))
+        if (pair.buy_quote, pair.sell_quote) != (bought, sold):
+            yield f"pair {pair.pair_id}: {pair.buy_quote} bought, {pair.sell_quote} sold, not {bought}, {sold}"
+        if pair.outcome in ("completed", "unwound") and pair.wear != bought - (sold - fees):
+            yield f"pair {pair.pair_id}: wear {pair.wear}, not {bought - (sold - fees)}"
+
+
+def _progress(world: World, user: str, fills: tuple[Fill, ...]) -> Iterator[str]:
+    shown = world.life.daemon.snapshot(user) if world.life is not None else None
+    if shown is None or shown.progress is None:
+        return
+    own = [f for f in fills if (f.symbol, f.order_id) not in world.manual and f.side == "BUY"]
+    volume = sum((f.quote for f in own if date_of(f.time_ms) == shown.progress.day), Decimal(0))
+    if shown.progress.volume != volume:
+        yield f"progress shows {shown.progress.volume} bought on {shown.progress.day}, the exchange {volume}"
+    closed = [
+        p for p in world.disk.of(PairRow, user) if p.status == "closed" and f"-{shown.progress.day}-" in p.pair_id
+    ]
+    wear = sum((p.wear for p in closed if p.wear is not None), Decimal(0))
+    if shown.progress.wear != wear:
+        yield f"progress shows wear {shown.progress.wear}, the pairs {wear}"
+
+
+def _holdings(world: World, user: str) -> Iterator[str]:
+    """What the user had from elsewhere is still there."""
+    options = next(one for one in world.options.users if one.name == user)
+    for asset, amount in world.holdings(options):
+        left = balance_of(world.exchange, user, asset)
+        if world.rules.commission_from_free:  # then the exchange itself takes it from what the user has (wire § 7.4)
+            fills = world.exchange.audit(user).fills
+            left += sum((fill.commission for fill in fills if fill.commission_asset == asset), Decimal(0))
+        if left < amount:
+            yield f"{amount - left} {asset} of the user's own holdings are gone"
+
+
+def _conserved(world: World) -> Iterator[tuple[str, str | None]]:
+    exchange = world.exchange
+    sums: dict[str, Decimal] = {}
+    for name in exchange.accounts():
+        audit = exchange.audit(name)
+        for assets in audit.wallets.wallets.values():
+            for asset, (free, locked) in assets.items():
+                sums[asset] = sums.get(asset, Decimal(0)) + free + locked
+        for asset, amount in audit.incoming.items():
+            sums[asset] = sums.get(asset, Decimal(0)) + amount
+    ledger = exchange.ledger()
+    for column, sign in (("fees", 1), ("external", 1), ("deposited", -1)):
+        for asset, amount in ledger[column].items():
+            sums[asset] = sums.get(asset, Decimal(0)) + sign * amount
+    yield from ((f"money is not conserved: {amount} {asset}", None) for asset, amount in sums.items() if amount)
+
+
+def _audited(world: World) -> Iterator[tuple[str, str | None]]:
+    """Every pause and every end of one has its audit row."""
+    counts = Counter(
+        (row.user, row.action, row.after if row.action == "pause" else row.before) for row in world.disk.all(AuditRow)
+    )
+    for pause in world.disk.all(PauseRow):
+        if not counts[pause.user, "pause", pause.reason]:
+            yield f"pause {pause.reason} is not in the audit", pause.user
+        if pause.ended_at is not None and not counts[pause.user, "resume", pause.reason]:
+            yield f"the end of {pause.reason} is not in the audit", pause.user

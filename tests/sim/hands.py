@@ -1,0 +1,216 @@
+"""What people do while the daemon runs: operators at the control desk, users on the web site."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from decimal import Decimal
+
+import msgspec
+import trio
+from msgspec.structs import replace
+
+from actors.errors import AskFailed, OtodError, Refusal, StoreError
+from actors.messages import (
+    CancelPair,
+    Configure,
+    LoadTrader,
+    PauseTrading,
+    ResumeTrading,
+    StartTrading,
+    StopTrading,
+    TraderSnapshot,
+)
+from actors.paper.api import Request
+from actors.rows import AuditRow, ConfigRow
+from actors.store import StoreRows
+from tests.sim.world import World
+
+ANSWER_S = 15.0
+BASE = "/bapi/asset/v1/private/alpha-trade"
+HEALER = "healer"
+
+
+class Hands:
+    """Does one thing after the other, each with a deadline, whatever becomes of it."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.rng = world.rng("hands")
+        self._does: dict[str, Callable[[str], Awaitable[None]]] = {
+            "start": self._start,
+            "pause": self._pause,
+            "resume": self._resume,
+            "stop": self._stop,
+            "stop_now": self._stop_now,
+            "configure": self._configure,
+            "cancel_pair": self._cancel_pair,
+            "restart": self._restart,
+            "force_stop": self._force_stop,
+            "order_by_hand": self._order_by_hand,
+            "cancel_by_hand": self._cancel_by_hand,
+            "withdraw": self._withdraw,
+            "kill_keys": self._kill_keys,
+        }
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        hands = self.world.options.hands
+        while hands.acts_per_min:
+            await trio.sleep(self.rng.expovariate(hands.acts_per_min / 60))
+            await self.act(self.rng.choice(hands.acts), self.rng.choice(self.world.names))
+
+    async def act(self, what: str, user: str) -> None:
+        life = self.world.life
+        if life is None or not life.begun.is_set():
+            return
+        self.world.struck[f"hands.{what}"] += 1
+        self.world.record.add("debug", "hands", {"do": what, "user": user})
+        try:
+            with trio.move_on_after(ANSWER_S):
+                await self._does[what](user)
+        except (Refusal, AskFailed, StoreError) as no:
+            self.world.record.add("debug", "hands_refused", {"do": what, "user": user, "why": str(no)})
+
+    async def ask(self, user: str, question: object) -> TraderSnapshot | None:
+        address = self.world.daemon.trader(user) if self.world.life is not None else None
+        return None if address is None else await address.ask(question, within_s=ANSWER_S)
+
+    # -- operators
+
+    async def _start(self, user: str) -> None:
+        await self.ask(user, StartTrading("op"))
+
+    async def _pause(self, user: str) -> None:
+        await self.ask(user, PauseTrading("op"))
+
+    async def _resume(self, user: str) -> None:
+        await self.resume(user, "op")
+
+    async def resume(self, user: str, who: str) -> None:
+        self.world.resumes.add((user, who))
+        await self.ask(user, ResumeTrading(who))
+
+    async def _stop(self, user: str) -> None:
+        await self.ask(user, StopTrading("op"))
+
+    async def _stop_now(self, user: str) -> None:
+        await self.ask(user, StopTrading("op", now=True))
+
+    async def _cancel_pair(self, user: str) -> None:
+        shown = self.world.daemon.snapshot(user)
+        if shown is not None and shown.pair is not None:
+            await self.ask(user, CancelPair(shown.pair.pair_id, "op"))
+
+    async def _configure(self, user: str) -> None:
+        """As control does it: durable first, then told."""
+        daemon, now_ms = self.world.daemon, self.world.wall.now_ms()
+        record = (await daemon.store.ask(LoadTrader(user, "2026-11-20"), within_s=ANSWER_S)).record
+        config = replace(
+            record.config,
+            order_amount=Decimal(self.rng.choice((11, 30, 100))),
+            interval_seconds=Decimal(self.rng.choice((1, 3))),
+            token=self.rng.choice(self.world.options.tokens),
+        )
+        row = ConfigRow(
+            user=user,
+            revision=record.revision + 1,
+            document=msgspec.json.encode(config).decode(),
+            who="op",
+            changed_at=now_ms,
+        )
+        audit = AuditRow(audit_id=f"op-{user}-{row.revision}", happened_at=now_ms, who="op", user=user, action="config")
+        await StoreRows(daemon.store).write([row, audit])
+        await self.ask(user, Configure(config, row.revision, "op"))
+
+    async def _restart(self, user: str) -> None:
+        path = self.rng.choice((f"traders/{user}", "keeper", "tokens", "store"))
+        await self.world.daemon.restart(path)
+
+    async def _force_stop(self, user: str) -> None:
+        await self.world.daemon.force_stop(user, "op")
+
+    # -- users on the web site
+
+    async def _order_by_hand(self, user: str) -> None:
+        """A plain order of the user's own, at a price where it rests or fills."""
+        await trio.lowlevel.checkpoint()
+        exchange, listing = self.world.exchange, self.world.listing
+        token = next(one.trading.token for one in self.world.options.users if one.name == user)
+        base = next(row.alpha_id for row in listing.tokens if row.ticker == token)
+        symbol = f"{base}USDT"
+        instrument = listing.by_symbol[symbol]
+        bid, _ = exchange.best(symbol)
+        if bid is None:
+            return
+        tick, step = instrument.filters.tick_size, instrument.filters.step_size
+        price = bid * Decimal(self.rng.choice(("0.98", "1.002"))) // tick * tick
+        quantity = Decimal(12) / price // step * step
+        known = {order.key for order in exchange.audit(user).orders}
+        body = {
+            "baseAsset": base,
+            "quoteAsset": "USDT",
+            "side": "BUY",
+            "price": f"{price:f}",
+            "quantity": f"{quantity:f}",
+            "orderType": "LIMIT",
+            "paymentDetails": [{"amount": f"{_payment(price, quantity):f}", "paymentWalletType": "CARD"}],
+        }
+        self.request(user, "POST", f"{BASE}/order/place", body)
+        self.world.manual |= {order.key for order in exchange.audit(user).orders} - known
+
+    def request(self, user: str, method: str, path: str, body: object) -> bytes:
+        """Past the daemon, straight to the exchange."""
+        request = Request(
+            method=method,
+            path=path,
+            query={},
+            headers={},
+            cookies={"paper_account": user},
+            body=msgspec.json.encode(body),
+        )
+        return self.world.exchange.handle(request, self.world.exchange.now_ms).body
+
+    async def _cancel_by_hand(self, user: str) -> None:
+        await trio.lowlevel.checkpoint()
+        exchange = self.world.exchange
+        standing = [order for order in exchange.audit(user).orders if not order.over]
+        if standing:
+            order = self.rng.choice(standing)
+            exchange.end_order(order.symbol, order.order_id, exchange.now_ms)
+
+    async def _withdraw(self, user: str) -> None:
+        """Most of the money goes elsewhere for some seconds."""
+        exchange = self.world.exchange
+        free = exchange.audit(user).wallets.wallets["funding"]["USDT"][0]
+        exchange.deposit(user, "funding", "USDT", -free, exchange.now_ms)
+        try:
+            await trio.sleep(self.rng.uniform(1, 12))
+        finally:
+            exchange = self.world.exchange
+            exchange.deposit(user, "funding", "USDT", free, exchange.now_ms)
+
+    async def _kill_keys(self, user: str) -> None:
+        await trio.lowlevel.checkpoint()
+        exchange = self.world.exchange
+        exchange.kill_keys(user, exchange.now_ms, notice=self.rng.random() < 0.5)
+
+    # -- whoever puts things right in the end
+
+    async def heal(self, user: str) -> bool:
+        """One attempt to get a user trading again; True if nothing stands in the way any more."""
+        shown = self.world.daemon.snapshot(user) if self.world.life is not None else None
+        if shown is None:
+            return False
+        try:
+            if shown.pauses:
+                await self.resume(user, HEALER)
+            if shown.wanted == "stopped":
+                await self.ask(user, StartTrading(HEALER))
+        except OtodError as no:
+            self.world.record.add("debug", "heal_refused", {"user": user, "why": str(no)})
+        return not shown.pauses and shown.wanted == "running"
+
+
+def _payment(price: Decimal, quantity: Decimal) -> Decimal:
+    """Price times quantity, cut to eight decimals (wire § 5.3)."""
+    return (price * quantity // Decimal("1e-8")) * Decimal("1e-8")
