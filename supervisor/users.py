@@ -15,8 +15,8 @@ from msgspec.structs import replace
 
 from actors.domain.day import date_of
 from actors.domain.trading import TradingConfig, Wanted
-from actors.errors import StoreRefused
-from actors.messages import LoadTrader, LoadUsers, UserRecord
+from actors.errors import StoreError, StoreRefused
+from actors.messages import LoadTraders, LoadUsers, UserRecord
 from actors.ports import Address, Vault
 from actors.rows import AuditRow, ConfigRow, CredentialRow, Row, UserRow
 from actors.store import StoreRows
@@ -72,12 +72,15 @@ async def apply(wishes: Sequence[UserWish], *, store: Address, vault: Vault, who
 
 async def former(store: Address, names: Iterable[str], now_ms: int) -> dict[str, UserRecord]:
     """Those of the names that were removed once: their configuration is in the records, and its revisions go on."""
+    asked = tuple(names)
+    loaded = await store.ask(LoadTraders(asked, date_of(now_ms))) if asked else {}
     found: dict[str, UserRecord] = {}
-    for name in names:
-        try:
-            record: UserRecord = (await store.ask(LoadTrader(name, date_of(now_ms)))).record
-        except StoreRefused:
+    for name, one in loaded.items():
+        if isinstance(one, StoreRefused):
             continue  # never heard of
+        if isinstance(one, StoreError):
+            raise one
+        record = one.record
         found[name] = replace(record, user=replace(record.user, removed=False, wanted="stopped"), pauses=())
     return found
 

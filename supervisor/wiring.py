@@ -20,7 +20,7 @@ from actors import desk, keeper, store, tokens, trader
 from actors.domain.keyschedule import Timing
 from actors.domain.quotes import Quote
 from actors.domain.trading import Pause
-from actors.errors import Refusal
+from actors.errors import AskFailed, Refusal
 from actors.messages import (
     Drain,
     DropKey,
@@ -174,12 +174,12 @@ class Daemon:
                 await nursery.start(self.people.run)
                 await nursery.start(self.keyring.watch)
                 await nursery.start(self._supervise)
-                if before_trading is not None:
-                    await before_trading()
-                for record in await self.store.ask(LoadUsers()):
-                    self.take_in(record)
-                self.people.open()
-                nursery.start_soon(self.keyring.recall)
+                try:
+                    await self._put_users_in_place(before_trading)
+                except AskFailed:
+                    if not self.draining:
+                        raise
+                    await trio.sleep_forever()  # it is being stopped; the end of the tree ends this too
                 task_status.started()
         except BaseExceptionGroup as group:
             error = only(group)
@@ -187,6 +187,14 @@ class Daemon:
         finally:
             with trio.CancelScope(shield=True), trio.move_on_after(1.0):
                 await self.outside.sessions.close()
+
+    async def _put_users_in_place(self, before_trading: Callable[[], Awaitable[None]] | None) -> None:
+        if before_trading is not None:
+            await before_trading()
+        for record in await self.store.ask(LoadUsers()):
+            self.take_in(record)
+        self.people.open()
+        self._nursery.start_soon(self.keyring.recall)
 
     async def _supervise(self, *, task_status: trio.TaskStatus[None]) -> None:
         await self._tree.run(task_status=task_status)
@@ -199,7 +207,8 @@ class Daemon:
         """
         self.draining = True
         for user in self._users:
-            self._tree.mailbox(f"traders/{user}").post(Drain())
+            if (address := self.trader(user)) is not None:
+                address.post(Drain())
         with trio.move_on_after(drain_s):
             while live := [cell for cell in self._snapshots.values() if cell.value is not None and cell.value.pair]:
                 await live[0].changed(live[0].version)
