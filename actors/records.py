@@ -293,11 +293,12 @@ def _leg(
         return leg
     order = orders.get(order_id)
     booked: list[Fill] = []
-    upto = ZERO  # where fills are missing in between, these places are too low; a complete read seats them anew
+    upto = ZERO  # a guess: fills may be missing in between, and ids of two sources need not be in one order
     for row in sorted(fills.get(order_id, ()), key=lambda f: (f.exchange_time, len(f.fill_id), f.fill_id)):
         upto = total(upto, row.quantity)
         booked.append(Fill(execution=_execution(row), upto=upto))
-    leg = replace(leg, order_id=order_id, list_id=list_id, fills=tuple(booked))
+    seated = not booked or (len(booked) == 1 and order is not None and order.executed_quantity == upto)
+    leg = replace(leg, order_id=order_id, list_id=list_id, fills=tuple(booked), seated=seated)
     if order is None:
         return replace(leg, told=upto, streamed=upto)
     return replace(

@@ -59,6 +59,7 @@ class Leg(Struct, frozen=True, kw_only=True):
     told_quote: Decimal | None = None  # cumulative quote that goes with `told`; None where the row did not say
     streamed: Decimal = ZERO  # what the order stream alone has told
     fills: tuple[Fill, ...] = ()  # by upto
+    seated: bool = True  # False after a restart: rows do not hold the places of fills, so they are guessed
     created_ms: int | None = None
     updated_ms: int | None = None
 
@@ -120,6 +121,7 @@ def with_report(leg: Leg, report: OrderReport) -> Absorbed:
     wrong = _mismatches(leg, report, report.cumulative, report.cumulative_quote)
     if report.side != leg.side:
         return Absorbed(leg, contradictions=wrong)
+    old_news = not leg.seated and report.cumulative <= leg.told  # booked already, or read with what is missing
     leg = _with_words(
         leg,
         status=report.status,
@@ -131,7 +133,7 @@ def with_report(leg: Leg, report: OrderReport) -> Absorbed:
         updated_ms=report.time_ms,
     )
     leg = replace(leg, order_id=leg.order_id or report.order_id, streamed=max(leg.streamed, report.cumulative))
-    if report.execution is None:
+    if report.execution is None or old_news:
         return _checked(Absorbed(leg, contradictions=wrong))
     booked = _with_fill(leg, report.execution, report.cumulative)
     return _checked(replace(booked, contradictions=(*wrong, *booked.contradictions)))
@@ -191,7 +193,7 @@ def with_executions(leg: Leg, executions: Iterable[Execution]) -> Absorbed:
         wrong.append(Contradiction(f"fills {ids} of order {leg.order_id} are not in the exchange's complete list"))
         return _checked(Absorbed(leg, contradictions=tuple(wrong)))
     seated = [replace(known[index], upto=row.upto) if index in known else row for index, row in enumerate(rows)]
-    leg = replace(leg, fills=_by_place(seated))
+    leg = replace(leg, fills=_by_place(seated), seated=True)
     return _checked(Absorbed(leg, tuple(new), invented, tuple(wrong)))
 
 
