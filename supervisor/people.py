@@ -38,6 +38,7 @@ from actors.snapshots import HINTS
 from actors.store import StoreRows
 from supervisor import users
 from supervisor.document import Problems
+from supervisor.life import leaves
 from supervisor.prudence import judge
 from supervisor.userfile import ONE_OF, check_trading, check_user, load_users
 from supervisor.users import Applied, UserWish
@@ -133,7 +134,7 @@ class People:
         await self._open.wait()
         assert self._nursery is not None, "run() comes before open()"
         results: list[T] = []
-        errors: list[Exception] = []
+        errors: list[BaseException] = []
         done = trio.Event()
 
         async def run() -> None:
@@ -141,6 +142,8 @@ class People:
                 results.append(await act())
             except (OtodError, *BUGS) as error:
                 errors.append(error)
+            except ExceptionGroup as group:  # of a fan-out over several users
+                errors.append(leaves(group)[0])
             done.set()
 
         self._nursery.start_soon(run)

@@ -65,9 +65,9 @@ class _Reasons:
 
 class _Reason:
     def read(self, value: Any) -> str:
-        if value in AUTO_RESUMABLE:
-            return str(value)
-        if value in PAUSE_REASONS:
+        if isinstance(value, str) and value in AUTO_RESUMABLE:
+            return value
+        if isinstance(value, str) and value in PAUSE_REASONS:
             raise Wrong(f"a reason that may end by itself: {', '.join(sorted(AUTO_RESUMABLE))}")
         raise Wrong(f"one of {', '.join(sorted(AUTO_RESUMABLE))}{near(value, AUTO_RESUMABLE)}")
 

@@ -104,7 +104,7 @@ def answer(disk: Disk, question: Any, now_ms: int) -> Any:
             users = sorted((u for u in disk.all(rows.UserRow) if not u.removed), key=lambda u: u.user)
             return tuple(_user_record(disk, user) for user in users)
         case messages.LoadTraders(users=users, day=day):
-            return {user: _trader(disk, messages.LoadTrader(user, day), now_ms) for user in users}
+            return {user: _trader_or_refusal(disk, messages.LoadTrader(user, day), now_ms) for user in users}
         case messages.LoadTrader():
             return _trader(disk, question, now_ms)
         case messages.LoadTokens():
@@ -122,6 +122,13 @@ def answer(disk: Disk, question: Any, now_ms: int) -> Any:
             return _day(disk, user, day)
         case _:
             raise StoreRefused(f"the store has no answer to {type(question).__name__}", do="ask one of messages.py")
+
+
+def _trader_or_refusal(disk: Disk, question: messages.LoadTrader, now_ms: int) -> messages.TraderRecord | StoreRefused:
+    try:
+        return _trader(disk, question, now_ms)
+    except StoreRefused as error:
+        return error
 
 
 def _trader(disk: Disk, question: messages.LoadTrader, now_ms: int) -> messages.TraderRecord:

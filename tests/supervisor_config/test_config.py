@@ -106,9 +106,7 @@ class TestMistakes:
 
     @pytest.mark.parametrize(("section", "key"), NOT_YET)
     def test_a_key_that_nothing_acts_on_is_refused(self, section, key):
-        value = {"users": {"alice": [1]}, "socket_mode": "0600", "urls": ["x://y"], "repeat_s": 60}.get(
-            key, [1]
-        )
+        value = {"users": {"alice": [1]}, "socket_mode": "0600", "urls": ["x://y"], "repeat_s": 60}.get(key, [1])
         problems = read({section: {key: value}})[1]
         assert [problem.key for problem in problems] == [f"{section}.{key}"]
         assert "yet" in problems[0].allowed
