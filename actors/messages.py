@@ -82,14 +82,6 @@ class ShowPair(Struct, frozen=True):
     pair_id: str
 
 
-class Totals(Struct, frozen=True, kw_only=True):
-    """→ TotalsRecord of one user: fills by exchange time, pairs by intent, orders by creation. None: no bound."""
-
-    user: str
-    since_ms: int | None = None
-    until_ms: int | None = None
-
-
 class ListAudit(Struct, frozen=True, kw_only=True):
     """→ (total, tuple[AuditRow, ...]) newest first. user None: of everybody. since/until bound happened_at."""
 
@@ -125,20 +117,6 @@ class Traded(Struct, frozen=True, kw_only=True):
     fills: int = 0
     quantity: Decimal = Decimal(0)
     quote: Decimal = Decimal(0)
-
-
-class TotalsRecord(Struct, frozen=True, kw_only=True):
-    """closed: (BUY quote, wear) of the closed pairs. outcomes, statuses: how often, by word. trades: fills."""
-
-    bought: Traded
-    sold: Traded
-    counted_volume: Decimal
-    closed: tuple[Decimal, Decimal]
-    outcomes: tuple[tuple[str, int], ...]
-    statuses: tuple[tuple[str, int], ...]
-    fees: tuple[tuple[str, Decimal], ...]
-    first_ms: int | None
-    last_ms: int | None
 
 
 class UserRecord(Struct, frozen=True, kw_only=True):

@@ -9,22 +9,18 @@ from typing import Any, TypeVar
 import trio
 
 from actors.errors import ExchangeError, NotSent, OtodError, ProtocolChanged, Refusal
-from actors.messages import DayTotals, ListOrders, ListPairs, PairDetail, ShowPair, Totals, TotalsRecord, Traded
+from actors.messages import ListOrders, ListPairs, PairDetail, ShowPair
+from actors.statistics import PARTS, Statistics, StatisticsRecord, points
 from supervisor.control import views
 from supervisor.control.office import Call
 from supervisor.control.protocol import amount, plain, rfc3339, rounded
+from supervisor.control.records import ask_store, progress, statistics, timeline
 
-STORE_ANSWERS_S_MAX = 8.0  # a query behind a checkpoint of a slow disk
 EXCHANGE_ANSWERS_S_MAX = 9.0  # less than the request's own deadline, so that our word is the better one
 DAY_MS = 86_400_000
 HISTORY_DAYS_MAX = 31
-PRICE_PLACES = 8
 
 T = TypeVar("T")
-
-
-async def ask_store(call: Call, question: Any) -> Any:
-    return await call.office.store.ask(question, within_s=STORE_ANSWERS_S_MAX * call.rate)
 
 
 # -- the exchange's word
@@ -96,7 +92,7 @@ async def volume(call: Call, user: str) -> dict[str, Any]:
     until_ms = call.args["until"]
     if until_ms is not None and until_ms <= since_ms:
         raise Refusal("until is not after since", code="BAD_ARGUMENT", do="since comes first")
-    own: TotalsRecord = await ask_store(call, Totals(user=user, since_ms=since_ms, until_ms=until_ms))
+    own: StatisticsRecord = await ask_store(call, Statistics(user=user, since_ms=since_ms, until_ms=until_ms))
     told: dict[str, Any] = {
         "since": rfc3339(since_ms),
         "until": None if until_ms is None else rfc3339(until_ms),
@@ -109,7 +105,7 @@ async def volume(call: Call, user: str) -> dict[str, Any]:
     told["exchange"] = await _volume_there(call, user, since_ms, until_ms, today_ms, now_ms)
     told["points_today"] = None
     if since_ms == today_ms and until_ms is None:
-        told["points_today"] = views.points(own.counted_volume)
+        told["points_today"] = points(own.counted_volume)
         told["score"] = await _score(call, user)
     return told
 
@@ -152,47 +148,6 @@ async def _score(call: Call, user: str) -> dict[str, Any] | None:
 # -- our own records
 
 
-async def statistics(call: Call, user: str) -> dict[str, Any]:
-    args = call.args
-    found: TotalsRecord = await ask_store(call, Totals(user=user, since_ms=args["since"], until_ms=args["until"]))
-    closed_volume, wear = found.closed
-    snapshot = call.office.snapshot(user)
-    now_progress = None if snapshot is None or snapshot.progress is None else snapshot.progress
-    return {
-        "since": None if args["since"] is None else rfc3339(args["since"]),
-        "until": None if args["until"] is None else rfc3339(args["until"]),
-        "volume": amount(found.bought.quote),
-        "counted_volume": amount(found.counted_volume),
-        "sold": amount(found.sold.quote),
-        "trades": found.bought.fills + found.sold.fills,
-        "average_buy_price": _average(found.bought),
-        "average_sell_price": _average(found.sold),
-        "orders": dict(found.statuses),
-        "pairs": dict(found.outcomes),
-        "wear": amount(wear),
-        "wear_bps": views.bps(wear, closed_volume),
-        "fees": {asset: amount(fee) for asset, fee in found.fees},
-        "first_trade_at": None if found.first_ms is None else rfc3339(found.first_ms),
-        "last_trade_at": None if found.last_ms is None else rfc3339(found.last_ms),
-        "today": None if now_progress is None else views.progress_today(now_progress),
-    }
-
-
-def _average(traded: Traded) -> str | None:
-    return rounded(traded.quote / traded.quantity, PRICE_PLACES) if traded.quantity else None
-
-
-async def progress(call: Call, user: str) -> dict[str, Any]:
-    snapshot = call.office.snapshot(user)
-    since_ms = call.args["since"]
-    today = rfc3339(call.office.wall.now_ms())[:10]
-    day = today if since_ms is None else rfc3339(since_ms)[:10]
-    if snapshot is not None and snapshot.progress is not None and snapshot.progress.day == day:
-        await trio.lowlevel.checkpoint()
-        return views.progress_today(snapshot.progress)
-    return views.progress_of_day(await ask_store(call, DayTotals(user, day)))
-
-
 async def list_orders(call: Call, user: str) -> dict[str, Any]:
     total, rows = await ask_store(call, ListOrders(user=user, **_list_bounds(call)))
     return views.page(total, call.args["page"], call.args["limit"], [views.order(row) for row in rows])
@@ -210,15 +165,14 @@ async def show_pair(call: Call, user: str) -> dict[str, Any]:
         raise Refusal(
             f"{user} has no pair '{pair_id}'", code="PAIR_UNKNOWN", do=f"see pairs.list: otoctl pairs list {user}"
         )
-    wear = {
-        part: plain(getattr(found.pair, f"wear_{part}")) for part in ("fee", "spread", "slippage", "unwind", "dust")
-    }
+    wear = {part: plain(getattr(found.pair, f"wear_{part}")) for part in PARTS}
     return views.pair(found.pair) | {
         "wear_parts": wear,
         "cancel_cause": found.pair.cancel_cause,
         "orders": [views.order(row) for row in found.orders],
         "fills": [views.fill(row) for row in found.fills],
         "changes": [views.change(row) for row in found.changes],
+        "timeline": timeline(found),
     }
 
 

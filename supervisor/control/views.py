@@ -11,8 +11,9 @@ from typing import Any
 
 from actors.domain.quotes import Quote
 from actors.domain.trading import Pause
-from actors.messages import DayRecord, FeedSnapshot, Progress, TraderSnapshot, UserRecord
+from actors.messages import FeedSnapshot, Progress, TraderSnapshot, UserRecord
 from actors.rows import AuditRow, FillRow, OrderRow, PairRow, StateChangeRow
+from actors.statistics import points
 from supervisor.control.protocol import amount, plain, rfc3339, rounded
 from supervisor.lifecycle import Node
 from supervisor.users import can_trade
@@ -119,27 +120,6 @@ def progress_today(progress: Progress) -> dict[str, Any]:
     if progress.target_points is not None:
         shown["target_points"] = progress.target_points
     return shown
-
-
-def progress_of_day(day: DayRecord) -> dict[str, Any]:
-    """A past day: the target of that day is not known here (None)."""
-    return {
-        "day": day.day,
-        "volume": amount(day.volume),
-        "counted_volume": amount(day.counted_volume),
-        "target": None,
-        "percent": None,
-        "pairs": day.pairs,
-        "pairs_to_go": None,
-        "points": points(day.counted_volume),
-        "wear": amount(day.wear),
-        "wear_bps": bps(day.wear, day.volume),
-    }
-
-
-def points(counted_volume: Decimal) -> int:
-    """Volume points of a day: the largest n with 2^n <= counted volume; 0 below 2 USDT."""
-    return max(int(counted_volume).bit_length() - 1, 0)
 
 
 def wear_bps(progress: Progress) -> str | None:

@@ -11,7 +11,7 @@ import trio
 
 from actors.errors import Refusal
 from actors.messages import ListAudit, TraderSnapshot
-from supervisor.control import accounts, table, tokens, users, views
+from supervisor.control import records, table, tokens, users, views
 from supervisor.control.arguments import Argument, Command
 from supervisor.control.health import problems
 from supervisor.control.office import Call, Office
@@ -200,7 +200,7 @@ async def _audit(call: Call) -> dict[str, Any]:
     question = ListAudit(
         user=args["user"], since_ms=args["since"], until_ms=args["until"], page=args["page"], limit=args["limit"]
     )
-    total, rows = await accounts.ask_store(call, question)
+    total, rows = await records.ask_store(call, question)
     return views.page(total, args["page"], args["limit"], [views.audit(row) for row in rows])
 
 

@@ -138,7 +138,10 @@ def _statistics(data: Answer) -> list[RenderableType]:
             "pairs": ", ".join(f"{number} {word}" for word, number in each["pairs"].items()) or "-",
             "orders": ", ".join(f"{number} {word}" for word, number in each["orders"].items()) or "-",
             "wear": f"{_money(each['wear'], 4)} USDT, {_cell(each['wear_bps'])} bps",
+            "of that": ", ".join(f"{_money(value, 4)} {part}" for part, value in each["wear_parts"].items()),
             "fees": ", ".join(f"{fee} {asset}" for asset, fee in each["fees"].items()) or "-",
+            "a pair took": f"{_cell(each['pair_s']['median'])} s (median), {_cell(each['pair_s']['most'])} s at most",
+            "points": f"{each['points_today']} on the last day, {each['points_15_days']} over 15 days",
             "between": f"{_moment(each['first_trade_at'])} to {_moment(each['last_trade_at'])} UTC",
         }
         table = _table(("", ""))
@@ -227,13 +230,13 @@ def _metrics(data: Answer) -> list[RenderableType]:
 def _pair(data: Answer) -> list[RenderableType]:
     told: list[RenderableType] = []
     for _, each in _served(data):
-        lists = ("orders", "fills", "changes")
+        lists = ("orders", "fills", "changes", "timeline")
         told.append(pretty({name: value for name, value in each.items() if name not in lists}))
         orders = ("order_id", "leg", "side", "price", "quantity", "executed_quantity", "status")
         fills = ("exchange_time", "leg", "side", "price", "quantity", "quote_quantity", "commission", "source")
         told += [Text(), *_rows(each["orders"], orders, ("quantity",))]
         told += [Text(), *_rows(each["fills"], fills, ("source", "commission"))]
-        told += [Text(), *_rows(each["changes"], ("happened_at", "from", "event", "to", "detail"), ("detail",))]
+        told += [Text(), *(Text(f"{_clock(event['at'])}  {event['what']}") for event in each["timeline"])]
     return told
 
 
@@ -241,6 +244,11 @@ def _rows(items: Sequence[Answer], names: Sequence[str], drops: Sequence[str]) -
     columns = {name: name.replace("_", " ").upper() for name in names}
     shown = [{name: _when(name, item[name]) for name in names} for item in items]
     return fitting(shown, columns, drops, console().width)
+
+
+def _clock(value: str) -> str:
+    """2026-11-20T10:00:00.123Z as "10:00:00.123": the day is in the pair's own times."""
+    return value[11:23]
 
 
 def _when(name: str, value: Any) -> str:

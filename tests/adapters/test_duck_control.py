@@ -1,4 +1,4 @@
-"""What the database answers about totals, one pair, audit and bars."""
+"""What the database answers about one pair, audit and bars."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from actors import rows
 from actors.adapters.duck_control import LIMIT_MAX
 from actors.errors import StoreRefused
-from actors.messages import ListAudit, ListPrices, ShowPair, Totals, Traded
+from actors.messages import ListAudit, ListPrices, ShowPair
 from tests.adapters.duck_rows import HOUR_MS, NOON_MS, change, database, fill, order, pair
 
 
@@ -51,42 +51,6 @@ async def test_a_pair_comes_with_its_orders_fills_and_changes_oldest_first(db):
 async def test_a_pair_of_somebody_else_is_not_found(db):
     await db.commit([[pair(1)]])
     assert await db.query(ShowPair("bob", pair(1).pair_id)) is None
-
-
-async def test_totals_of_nothing_are_nothing(db):
-    found = await db.query(Totals(user="alice"))
-    assert (found.bought, found.sold, found.closed) == (Traded(), Traded(), (D(0), D(0)))
-    assert (found.outcomes, found.statuses, found.fees, found.first_ms, found.last_ms) == ((), (), (), None, None)
-
-
-async def test_totals_are_exact_and_by_word(db):
-    done = {
-        "status": "closed",
-        "outcome": "completed",
-        "buy_quote": D("48.02"),
-        "wear": D("0.02"),
-        "closed_at": NOON_MS,
-    }
-    await db.commit(
-        [
-            [pair(1, **done), pair(2), order("1", status="FILLED"), order("2"), order("3", pair_id=None, leg=None)],
-            [fill("1"), fill("2", quantity=D(2), quote_quantity=D("96.04"), exchange_time=NOON_MS + 5)],
-            [fill("3", side="SELL", leg="pending", commission=D("0.5"), commission_asset="USDT", mul_point=D(1))],
-            [
-                fill("4", user="bob"),
-                fill("5", commission=D(0), commission_asset="BNB", exchange_time=NOON_MS - HOUR_MS),
-            ],
-        ]
-    )
-    found = await db.query(Totals(user="alice", since_ms=NOON_MS, until_ms=NOON_MS + HOUR_MS))
-    assert found.bought == Traded(fills=2, quantity=D(3), quote=D("144.06"))
-    assert found.sold == Traded(fills=1, quantity=D(1), quote=D("48.02"))
-    assert found.counted_volume == D("576.24")
-    assert found.closed == (D("48.02"), D("0.02"))
-    assert found.outcomes == (("completed", 1), ("live", 1))
-    assert found.statuses == (("FILLED", 1), ("NEW", 1))
-    assert found.fees == (("KOGE", D("0.0002")), ("USDT", D("0.5")))
-    assert (found.first_ms, found.last_ms) == (NOON_MS, NOON_MS + 5)
 
 
 async def test_audit_is_listed_newest_first_of_one_or_all(db):

@@ -13,6 +13,7 @@ from actors import messages, rows
 from actors.adapters import duck_retention, duck_views
 from actors.adapters.duck_publish import FINAL_AFTER_MS
 from actors.errors import StoreError
+from actors.statistics import Statistics
 from tests.adapters.duck_rows import (
     DAY,
     HOUR_MS,
@@ -243,7 +244,7 @@ async def test_rows_of_old_final_days_leave_and_questions_find_them_all_the_same
         messages.ListPairs(user="alice"),
         messages.ListOrders(user="alice", status="NEW"),
         messages.DayTotals("alice", DAY),
-        messages.Totals(user="alice"),
+        Statistics(user="alice"),
         messages.ShowPair("alice", f"alice-{DAY}-1"),
         messages.ListPrices(token="KOGE"),
     )
@@ -280,7 +281,7 @@ async def test_a_day_leaves_slice_by_slice(db, wall, monkeypatch):
     for _ in range(6):
         await db.checkpoint()
         counts.append(db.statistics().trimmed_rows)
-        assert (await db.query(messages.Totals(user="alice"))).bought.fills == 3
+        assert (await db.query(Statistics(user="alice"))).bought.fills == 3
     assert counts[-1] == counts[-2] == 12
     assert counts[0] == 3 + 3  # the cut is made by time: what happened in one millisecond leaves together
 
@@ -291,7 +292,7 @@ async def test_what_a_restart_may_need_does_not_leave(db, wall):
     assert [row.fill_id for row in stored(db, rows.FillRow)] == ["synthetic"]
     assert [row.seq for row in stored(db, rows.StateChangeRow)] == [3]
     assert len(stored(db, rows.UserDayRow)) == 1
-    assert (await db.query(messages.Totals(user="alice"))).bought.fills == 4
+    assert (await db.query(Statistics(user="alice"))).bought.fills == 4
 
 
 @pytest.mark.parametrize("restart", [False, True])
@@ -307,7 +308,7 @@ async def test_a_late_fill_of_a_day_that_has_left_is_added_to_its_file(db, tmp_p
     ]
     assert read(tmp_path, "SELECT count(*), max(status) FROM orders") == [(3, "NEW")]
     assert read(tmp_path, "SELECT status FROM orders WHERE order_id = '1'") == [("FILLED",)]
-    assert (await db.query(messages.Totals(user="alice"))).bought.fills == 4
+    assert (await db.query(Statistics(user="alice"))).bought.fills == 4
     await db.checkpoint()
     assert stored(db, rows.FillRow) == []
     if restart:
@@ -334,5 +335,5 @@ async def test_a_damaged_file_of_the_past_does_not_keep_the_daemon_from_its_work
     await db.checkpoint()
     file_of(tmp_path).write_bytes(b"damaged")
     again = await reopened(db, tmp_path, wall=wall)
-    assert (await again.query(messages.Totals(user="alice"))).bought.fills == 0
+    assert (await again.query(Statistics(user="alice"))).bought.fills == 0
     await again.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from decimal import Decimal
@@ -18,8 +19,6 @@ from actors.errors import AskTimeout, Refusal, TokenError
 from actors.exchange.account import UserScore
 from actors.messages import (
     CancelPair,
-    DayRecord,
-    DayTotals,
     FeedSnapshot,
     ForgetToken,
     ListAudit,
@@ -40,13 +39,12 @@ from actors.messages import (
     ShowToken,
     StartTrading,
     StopTrading,
-    Totals,
-    TotalsRecord,
     Traded,
     TraderSnapshot,
     UserRecord,
 )
 from actors.rows import AuditRow, CredentialRow, FillRow, OrderRow, PairRow, PriceRow, StateChangeRow, UserRow
+from actors.statistics import DayFigures, Statistics, StatisticsRecord, Wear
 from supervisor.access import Access
 from supervisor.control.office import Levers
 from supervisor.keyring import Checked, Rotated
@@ -259,6 +257,34 @@ class TraderBox:
         raise AssertionError(question)
 
 
+DAY = DayFigures(
+    day="2026-11-19",
+    volume=D("510"),
+    counted_volume=D("510"),
+    target_volume=D("500"),
+    done_ms=TEN_MS - 60_000_000,
+    pairs=10,
+    wear=Wear(volume=D(500), total=D("0.2"), fee=D("0.1"), spread=D("0.05"), slippage=D("-0.01"), dust=D("0.06")),
+)
+STATISTICS = StatisticsRecord(
+    bought=Traded(fills=10, quantity=D(10), quote=D("480.5")),
+    sold=Traded(fills=9, quantity=D(9), quote=D("431")),
+    counted_volume=D(961),
+    wear=Wear(volume=D(450), total=D("0.09"), fee=D("0.04"), spread=D("0.05")),
+    outcomes=(("completed", 9), ("live", 1)),
+    statuses=(("FILLED", 19), ("NEW", 1)),
+    fees=(("USDT", D("0.04")),),
+    pair_ms_mean=2500,
+    pair_ms_median=2000,
+    pair_ms_max=5000,
+    first_ms=TEN_MS - 5000,
+    last_ms=TEN_MS,
+    days=(DAY,),
+    points_today=9,
+    points_sum=17,
+)
+
+
 class StoreBox:
     def __init__(self) -> None:
         self.asked: list[Any] = []
@@ -274,29 +300,8 @@ class StoreBox:
                 return 12, (ORDER,)
             case ListPairs():
                 return 1, (PAIR,)
-            case DayTotals(_, day):
-                return DayRecord(
-                    day=day,
-                    volume=D("510"),
-                    counted_volume=D("510"),
-                    pairs=10,
-                    wear=D("0.2"),
-                    fees=(),
-                    last_number=10,
-                    done_at=None,
-                )
-            case Totals():
-                return TotalsRecord(
-                    bought=Traded(fills=10, quantity=D(10), quote=D("480.5")),
-                    sold=Traded(fills=9, quantity=D(9), quote=D("431")),
-                    counted_volume=D(961),
-                    closed=(D(450), D("0.09")),
-                    outcomes=(("completed", 9), ("live", 1)),
-                    statuses=(("FILLED", 19), ("NEW", 1)),
-                    fees=(("USDT", D("0.04")),),
-                    first_ms=TEN_MS - 5000,
-                    last_ms=TEN_MS,
-                )
+            case Statistics():
+                return STATISTICS
             case ShowPair(_, pair_id):
                 change = StateChangeRow(
                     user="alice", pair_id=PAIR_ID, happened_at=TEN_MS, seq=1, from_phase="idle", event="Begin",
@@ -512,7 +517,7 @@ class FakeDaemon:
         self.started_ms = TEN_MS - 61_200
         self.version = "0.1.0"
         self.mode = "paper"
-        self.access = Access(own_uid=1000, names=lambda uid: frozenset())
+        self.access = Access(own_uid=os.geteuid(), operators=[1000], names=lambda uid: frozenset())
         self.levers = Levers()
         self.session_host: str | None = None
         self._records = {user: record(user) for user in users}

@@ -9,12 +9,13 @@ from msgspec.structs import replace
 
 from actors.domain.trading import Pause
 from actors.errors import OtodError, Refusal, TokenError
-from actors.messages import CancelPair, DayTotals, ListOrders, ListPairs, StopTrading, Waiting
+from actors.messages import CancelPair, ListOrders, ListPairs, StopTrading, Waiting
+from actors.statistics import Statistics
 from supervisor.bus import EventBus
 from supervisor.control.commands import AllFailed, perform
 from supervisor.control.protocol import encode_refusal, encode_reply
 from supervisor.lifecycle import Crash
-from tests.control.daemon import FEED, PAIR_ID, TEN_MS, D, FakeDaemon, FixedWall, QuietLog, node, snapshot
+from tests.control.daemon import FEED, PAIR_ID, STATISTICS, TEN_MS, D, FakeDaemon, FixedWall, QuietLog, node, snapshot
 
 TEN = "2026-11-20T10:00:00.000Z"
 
@@ -280,9 +281,39 @@ async def test_pairs_show_their_wear_and_times(ask):
 
 async def test_progress_of_another_day_comes_from_the_store(ask, office):
     told = (await ask("stats.progress", user="alice", since="2026-11-19T12:00:00Z"))["users"]["alice"]
-    assert (told["day"], told["volume"], told["target"], told["points"]) == ("2026-11-19", "510", None, 8)
-    assert told["wear_bps"] == "3.9"
-    assert office.store.asked == [DayTotals("alice", "2026-11-19")]
+    assert (told["day"], told["volume"], told["target"], told["points"]) == ("2026-11-19", "510", "500", 8)
+    assert (told["percent"], told["wear_bps"], told["pairs_to_go"]) == ("102", "4", None)
+    assert told["wear_parts"] == {"fee": "0.1", "spread": "0.05", "slippage": "-0.01", "unwind": "0", "dust": "0.06"}
+    day_ms = 86_400_000
+    start_ms = TEN_MS // day_ms * day_ms - day_ms
+    assert office.store.asked == [Statistics(user="alice", since_ms=start_ms, until_ms=start_ms + day_ms)]
+
+
+async def test_progress_of_a_day_without_records_is_nothing(ask, office, monkeypatch):
+    monkeypatch.setattr("tests.control.daemon.STATISTICS", replace(STATISTICS, days=()))
+    told = (await ask("stats.progress", user="alice", since="2026-11-18"))["users"]["alice"]
+    assert (told["day"], told["volume"], told["target"], told["percent"]) == ("2026-11-18", "0", None, None)
+
+
+async def test_statistics_tell_all_that_the_requirements_name(ask):
+    told = (await ask("stats.show", user="alice", since="2026-11-19"))["users"]["alice"]
+    assert (told["since"], told["until"]) == ("2026-11-19T00:00:00.000Z", None)
+    assert (told["volume"], told["counted_volume"], told["sold"], told["trades"]) == ("480.5", "961", "431", 19)
+    assert (told["average_buy_price"], told["average_sell_price"]) == ("48.05", "47.88888889")
+    assert (told["orders"], told["pairs"]) == ({"FILLED": 19, "NEW": 1}, {"completed": 9, "live": 1})
+    assert (told["wear"], told["wear_bps"], told["wear_parts"]["spread"]) == ("0.09", "2", "0.05")
+    assert told["pair_s"] == {"mean": 2.5, "median": 2.0, "most": 5.0}
+    assert (told["points_today"], told["points_15_days"]) == (9, 17)
+    assert told["days"][0]["done_at"] == "2026-11-19T17:20:00.000Z"
+    assert told["today"]["pairs_to_go"] == 4
+    assert (told["fees"], told["last_trade_at"]) == ({"USDT": "0.04"}, "2026-11-20T10:00:00.000Z")
+
+
+async def test_a_pair_is_shown_as_a_line_of_time(ask):
+    told = (await ask("pair.show", user="alice", pair_id=PAIR_ID))["users"]["alice"]["timeline"]
+    assert [event["at"] for event in told] == sorted(event["at"] for event in told)
+    assert {event["kind"] for event in told} == {"order", "fill", "state"}
+    assert "idle -> placing by Begin" in [event["what"] for event in told]
 
 
 async def test_wear_of_nothing_has_no_bps(ask, office):
