@@ -334,10 +334,11 @@ class Life:
             self.error = group
             self.world.struck["process.died"] += 1
             self.world.record.add("error", "process_died", {"machine": self.machine, "why": repr(group)})
-        self.world.net.kill(self.machine)
-        self.ended.set()
-        if self.world.life is self:
-            self.world.life = None
+        finally:
+            self.world.net.kill(self.machine)
+            self.ended.set()
+            if self.world.life is self:
+                self.world.life = None
 
     async def _live(self) -> None:
         async with trio.open_nursery() as nursery:
