@@ -27,8 +27,8 @@ from tests.system.processes import otod
 pytestmark = pytest.mark.system
 
 SEEDS = range(1, int(os.environ.get("OTOD_SEEDS", "3")) + 1)
-NEAR = Fraction(1, 10**15)
-"""For what was divided: each pair's part is rounded to 18 decimals."""
+NEAR = Fraction(1, 10**12)
+"""For what was divided: a mean price is rounded to 18 decimals, then multiplied by quantities up to ten million."""
 
 
 class Told:
