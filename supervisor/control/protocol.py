@@ -64,6 +64,8 @@ def decode(frame: bytes) -> tuple[RequestId, Request | Refusal]:
         document = _DECODER.decode(frame)
     except RecursionError:
         return None, _bad_frame("the JSON is nested too deeply", "send one flat object")
+    except ArithmeticError:
+        return None, _bad_frame("a number that is too large to be one", "write amounts as text")
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         return None, _bad_frame(f"not UTF-8 JSON: {error}", 'send an object like {"cmd":"system.status"}')
     if not isinstance(document, dict):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import random
 
 import pytest
 import trio
@@ -10,11 +12,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
+from supervisor.access import Access
 from supervisor.bus import EventBus
 from supervisor.control.desk import REQUEST_S_MAX, Caller, Desk
 from supervisor.control.memory import ReplyMemory
+from supervisor.control.protocol import CODES
 from supervisor.control.table import COMMANDS, takes
-from tests.control.daemon import FakeDaemon, FixedWall, QuietLog
+from tests.control.daemon import FakeDaemon, FixedWall, QuietLog, every_lever
 
 OPERATOR = Caller(uid=1000, pid=7)
 
@@ -198,3 +202,111 @@ def test_any_frame_gets_a_reply_with_a_code_of_the_contract():
 
     hold()
     assert [line for line in room.log.lines if line[0] == "error"] == []
+
+
+# -- who may
+
+STRANGER, VIEWER, LIMITED = Caller(uid=4, pid=1), Caller(uid=5, pid=1), Caller(uid=6, pid=1)
+
+
+@pytest.fixture
+def guarded(room):
+    room.office.access = Access(
+        own_uid=1000, viewers=[5], users={"alice": [6], "ghost": [6]}, names=lambda uid: frozenset()
+    )
+    return room
+
+
+FRAMES = [
+    {"id": "1", "cmd": "system.version"},
+    {"id": "1", "cmd": "trading.status", "args": {"user": "alice"}},
+    {"id": "1", "cmd": "trading.status", "args": {"user": "nobody"}},
+    {"id": "1", "cmd": "no.such", "args": {"x": 1}},
+    {"id": "1", "cmd": 7},
+]
+
+
+@pytest.mark.parametrize("frame", FRAMES)
+async def test_a_stranger_hears_the_same_whatever_it_asks(guarded, frame):
+    replies = [await guarded.ask(STRANGER, **frame) for frame in (frame, FRAMES[0])]
+    assert replies[0] == replies[1]
+    assert replies[0]["error"]["code"] == "NOT_PERMITTED"
+    assert json.loads(await guarded.desk.answer(b"\xff", STRANGER))["error"] == replies[0]["error"]
+
+
+async def test_a_stranger_leaves_nothing_in_memory(guarded):
+    await guarded.ask(STRANGER, id="1", cmd="trading.stop", args={"user": "alice"})
+    assert len(guarded.memory) == 0
+    assert guarded.asked() == []
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+async def test_a_viewer_looks_and_does_not_act(guarded, command):
+    reply = await guarded.ask(VIEWER, cmd=command.name, args=command.example)
+    if command.acts:
+        assert reply["error"]["code"] == "NOT_PERMITTED"
+    else:
+        assert reply["ok"], reply
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+async def test_a_limited_caller_has_its_users_and_what_is_common(guarded, command):
+    args = command.example
+    if command.on_users:
+        args = {name: value for name, value in args.items() if name not in ("users", "all")} | {"user": "alice"}
+    reply = await guarded.ask(LIMITED, cmd=command.name, args=args)
+    if command.on_users or command.common:
+        assert reply["ok"] or reply["error"]["code"] != "NOT_PERMITTED", reply
+    else:
+        assert reply["error"]["code"] == "NOT_PERMITTED"
+    if command.name != "system.commands":  # its examples are of an invented bob
+        assert "bob" not in json.dumps(reply)
+
+
+async def test_a_limited_caller_learns_nothing_of_others(guarded):
+    there = await guarded.ask(LIMITED, cmd="trading.status", args={"user": "bob"})
+    nowhere = await guarded.ask(LIMITED, cmd="trading.status", args={"user": "nobody"})
+    assert there["error"] == nowhere["error"]
+    assert there["error"]["code"] == "NOT_PERMITTED"
+    everybody = await guarded.ask(LIMITED, cmd="trading.status", args={"all": True})
+    assert list(everybody["data"]["users"]) == ["alice"]
+    listed = await guarded.ask(LIMITED, cmd="user.list")
+    assert [each["user"] for each in listed["data"]["items"]] == ["alice"]
+    system = await guarded.ask(LIMITED, cmd="system.status")
+    assert system["data"]["users"]["total"] == 1
+    both = await guarded.ask(LIMITED, cmd="trading.stop", args={"users": ["alice", "bob"]})
+    assert both["data"]["users"]["bob"]["error"]["code"] == "NOT_PERMITTED"
+    assert guarded.asked("bob") == []
+
+
+async def test_a_viewer_of_everything_may_act_on_its_own(room):
+    room.office.access = Access(own_uid=1000, viewers=[7], users={"alice": [7]}, names=lambda uid: frozenset())
+    caller = Caller(uid=7, pid=1)
+    assert (await room.ask(caller, cmd="trading.stop", args={"all": True}))["data"]["users"].keys() == {"alice"}
+    assert (await room.ask(caller, cmd="trading.status", args={"all": True}))["data"]["users"].keys() > {"alice"}
+
+
+def test_fuzz_of_frames_is_always_answered_with_a_code():
+    """Frames that were good once, damaged; more of them with OTOD_FUZZ."""
+    rng = random.Random(os.environ.get("OTOD_FUZZ_SEED", "3"))
+    examples = [json.dumps({"v": 1, "id": "1", "cmd": c.name, "args": c.example}).encode() for c in COMMANDS]
+    junk = [b"null", b"{}", b"[]", b'"x"', b"-1", b"1e999", b"\x00", b"\xff\xfe", b'"\\ud800"', b"9" * 400, b"true"]
+    words = [f'"{a.name}"'.encode() for c in COMMANDS for a in takes(c)] + [f'"{c.name}"'.encode() for c in COMMANDS]
+    callers = (OPERATOR, VIEWER, LIMITED, STRANGER)
+
+    async def run():
+        room = Room()
+        room.office.levers = every_lever()
+        room.office.access = Access(own_uid=1000, viewers=[5], users={"alice": [6]}, names=lambda uid: frozenset())
+        for _ in range(int(os.environ.get("OTOD_FUZZ", "20000"))):
+            frame = bytearray(rng.choice(examples))
+            for _ in range(rng.randrange(1, 4)):
+                at = rng.randrange(len(frame) + 1)
+                frame[at : at + rng.randrange(6)] = rng.choice([*junk, rng.choice(words), bytes([rng.randrange(256)])])
+            reply = json.loads(await room.desk.answer(bytes(frame), rng.choice(callers)))
+            assert reply["ok"] or reply["error"]["code"] in CODES
+            assert reply["ok"] or reply["error"]["code"] != "INTERNAL", (frame, room.log.lines[-1])
+            for box in room.office.traders.values():
+                box.asked.clear()
+
+    trio.run(run)

@@ -140,7 +140,7 @@ def test_any_document_is_answered(document):
 
 
 def check_answerable(frame):
-    request_id, request = decode(frame)
+    _, request = decode(frame)
     if isinstance(request, Refusal):
         reply = json.loads(encode_refusal(request_id, request))
         assert reply["error"]["code"] == "BAD_FRAME"
@@ -300,3 +300,9 @@ def test_a_wrong_value_is_repeated_cut_and_on_one_line():
     assert protocol.echo("a\nb") == "'a\\nb'"
     assert len(protocol.echo("x" * 10_000)) < 70
     assert protocol.echo(Decimal("1E+999999999")) == "'1E+999999999'"
+
+
+@pytest.mark.parametrize("number", ["1e999999999999999999999", "9" * 5000, "1e-999999999999999999999", "-1e400"])
+def test_a_number_beyond_all_bounds_is_an_error_reply_at_most(number):
+    _, request = decode(f'{{"id":"7","cmd":"x","args":{{"n":{number}}}}}'.encode())
+    assert isinstance(request, Request) or request.code == "BAD_FRAME"
