@@ -180,6 +180,11 @@ class Database(Protocol):
         """Answers one of the Load…/List… questions of actors/messages.py. Raises StoreError."""
         ...
 
+    @property
+    def publish_cpu_s(self) -> float:
+        """CPU seconds that publications took so far: what the store paces them by. 0 where nothing is published."""
+        ...
+
     async def publish(self) -> bool:
         """Brings the analytics files up to date; False if nothing had changed."""
         ...

@@ -322,9 +322,9 @@ class Store:
         checked_rows, checked_s = 0, trio.current_time()
         share = Share(PUBLISH_SHARE_MAX, PUBLISH_SAVED_S_MAX, checked_s)
         while True:
-            started_s = trio.current_time()
+            before_s = self._database.publish_cpu_s
             await self._publish()
-            wait_s = share.wait_s(trio.current_time() - started_s, trio.current_time())
+            wait_s = share.wait_s(self._database.publish_cpu_s - before_s, trio.current_time())
             long_ago = trio.current_time() - checked_s >= checkpoint_s and self._rows > checked_rows
             if (self._rows - checked_rows >= checkpoint_rows or long_ago) and await self._checkpoint():
                 checked_rows, checked_s = self._rows, trio.current_time()

@@ -81,6 +81,10 @@ class SimDatabase:
         await trio.lowlevel.checkpoint()
         return answer(self._disk, question, self._wall.now_ms())
 
+    @property
+    def publish_cpu_s(self) -> float:
+        return 0.0
+
     async def publish(self) -> bool:
         await trio.lowlevel.checkpoint()
         return False

@@ -24,6 +24,7 @@ class StubDatabase:
         self.refuse = set()  # rows
         self.takes_s = 0.0
         self.publish_takes_s = 0.0
+        self.publish_cpu_s = 0.0
         self.busy = 0
 
     async def _call(self, name):
@@ -53,6 +54,7 @@ class StubDatabase:
 
     async def publish(self):
         await trio.sleep(self.publish_takes_s)
+        self.publish_cpu_s += self.publish_takes_s
         await self._call("publish")
         return True
 

@@ -1,0 +1,85 @@
+"""Other processes query the published files all the time while many users trade: nobody waits for anybody.
+
+A short run with few users by default; `OTOD_BESIDE_USERS=100 OTOD_BESIDE_S=60` is the full one. It prints how far
+behind the files were and the commit latency without and with readers (see with -s): on a machine with two cores five
+readers and the daemon share them, so the latencies tell of the machine as much as of us.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.system.processes import end, otoctl, running, wait_for
+
+pytestmark = pytest.mark.system
+
+USERS = int(os.environ.get("OTOD_BESIDE_USERS", "15"))
+SECONDS = float(os.environ.get("OTOD_BESIDE_S", "8"))
+READERS = int(os.environ.get("OTOD_BESIDE_READERS", "5"))
+BEHIND_S_MAX = 5.0
+
+READER = """
+import json, sys, time
+import duckdb
+behind, counts, until = [], [], time.time() + float(sys.argv[2])
+while time.time() < until:
+    with duckdb.connect() as connection:
+        connection.execute(open(sys.argv[1]).read())
+        ((count, newest_ms),) = connection.execute("SELECT count(*), epoch_ms(max(recorded_at)) FROM fills").fetchall()
+        connection.execute("SELECT * FROM daily").fetchall()
+        connection.execute("SELECT * FROM progress").fetchall()
+        behind.append(time.time() - newest_ms / 1000)
+        counts.append(count)
+    time.sleep(0.2)
+print(json.dumps([behind, counts]))
+"""
+
+
+def commits(state_dir: Path) -> dict[str, float]:
+    told = otoctl("--socket", f"ipc://{state_dir}/run/control.sock", "--json", "system", "metrics")
+    assert told.returncode == 0, told.stderr
+    found: dict[str, float] = json.loads(told.stdout)["store"]
+    return found
+
+
+def test_readers_never_fail_and_are_at_most_seconds_behind(tmp_path: Path) -> None:
+    state_dir = tmp_path / "s"
+    words = ("--no-view", "--users", str(USERS), "--target", "10000000", "--state-dir", str(state_dir))
+    with running("paper", *words, log=tmp_path / "log") as daemon:
+        views = state_dir / "analytics/views.sql"
+        wait_for(views.is_file, within_s=60, what="published files")
+        time.sleep(SECONDS)
+        alone = commits(state_dir)
+        readers = [
+            subprocess.Popen(
+                [sys.executable, "-c", READER, str(views), str(SECONDS)],
+                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd="/",
+            )
+            for _ in range(READERS)
+        ]  # fmt: skip
+        told = [reader.communicate(timeout=SECONDS + 60) for reader in readers]
+        beside = commits(state_dir)
+        assert end(daemon) == 0, (tmp_path / "log").read_text()[-2000:]
+    behind: list[float] = []
+    for reader, (output, errors) in zip(readers, told, strict=True):
+        assert reader.returncode == 0, errors
+        ages, counts = json.loads(output)
+        assert counts == sorted(counts)
+        assert counts[-1] > counts[0]
+        behind += ages
+    print(
+        f"\n{USERS} users, {READERS} readers, {len(behind)} rounds of queries; behind: median"
+        f" {statistics.median(behind):.1f} s, most {max(behind):.1f} s"
+    )
+    for name, found in (("without readers", alone), ("with readers", beside)):
+        print(f"commits {name}: p50 {found['commit_p50_ms']:.1f} ms, p99 {found['commit_p99_ms']:.1f} ms")
+    assert statistics.median(behind) <= BEHIND_S_MAX
+    assert beside["publish_failures"] == 0
