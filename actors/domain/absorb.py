@@ -98,7 +98,7 @@ class Turn:
         """This turn brought the release of the pending leg."""
         return self.pair.pending.released and not self._released_before
 
-    def close(self, outcome: PairOutcome, twins: tuple[str, ...] = ()) -> None:
+    def close(self, outcome: PairOutcome) -> None:
         """The pair is over: its sums are compared with the exchange's totals (design § 5)."""
         pair = replace(self.pair, closed_ms=self.at.wall_ms)
         for leg in pair.legs():
@@ -111,7 +111,7 @@ class Turn:
         for report in self.live.early:
             self.wish(oto.Unclaimed(report))
         self.effects = [effect for effect in self.effects if not isinstance(effect, oto.TakeLook)]
-        self.state = oto.Closed(pair=pair, outcome=outcome, twins=twins)
+        self.state = oto.Closed(pair=pair, outcome=outcome)
         self.wish(oto.Finished(outcome))
 
     # -- facts

@@ -28,6 +28,9 @@ while an order that stays in the book may fill."""
 RETRY_MS = 2_000
 """Before a cancel whose leg is still open is tried again; doubled with each try, up to poll_ms."""
 
+TRIES_QUIET = 6
+"""After so many, a minute has passed: whether the order cannot be cancelled or cannot be found, a human should know."""
+
 AFTER_CANCEL_MS = 1_000
 """Nobody captured a cancel's report (wire § 18.4): if the stream is silent, a look tells, this long after the reply."""
 
@@ -59,6 +62,9 @@ def send(turn: Turn, state: oto.Cancelling) -> None:
         state = replace(state, target="pending", absence=None)
     turn.state = replace(state, in_air=state.in_air | {leg.order_id})
     turn.wish(oto.CancelOrder(leg.order_id))
+    if state.tries > TRIES_QUIET:
+        what = f"order {leg.order_id} is not over after {state.tries - 1} tries to cancel it: look for it on the site"
+        turn.wish(oto.AskPause("ORDER_UNRESOLVED", what))
 
 
 def cancel_ended(turn: Turn, state: oto.Cancelling, event: oto.CancelEnded) -> None:
@@ -96,11 +102,8 @@ def settle(turn: Turn, state: oto.Cancelling) -> None:
         turn.close("completed")
     elif _is_beaten(pair, state) and pending.released and not pending.terminal:
         _fill_won(turn)
-    elif not working.complete:
+    elif not working.complete or (pending.released and not pending.terminal):
         return
-    elif pending.released and not pending.terminal:
-        if not state.in_air and turn.at.mono_ms >= state.retry_due:
-            send(turn, state)
     elif pending.terminal and not pending.filled:
         if pending.complete:
             _over(turn)

@@ -20,6 +20,8 @@ from actors.errors import IllegalEvent
 
 def may_claim(closed: oto.Closed, report: OrderReport) -> bool:
     """Whether a report of an order that nobody owns is of this closed pair: of it, of its list, or of a sale of it."""
+    if not oto.wants_unknown(closed):
+        return closed.pair.leg_of(report.order_id) is not None and report.symbol == closed.pair.plan.symbol
     turn = _listening(closed, Instant(0, 0))
     pair = closed.pair
     if pair.working.order_id is None and matches_report(wanted_pair(pair), report):
@@ -72,6 +74,8 @@ def _adopt_ghost(turn: Turn, closed: oto.Closed, event: oto.Event) -> oto.Closed
     """Two that may both be the ghost are told once, and neither is followed."""
     reports = (event.report,) if isinstance(event, oto.Reported) else ()
     views = event.look.orders if isinstance(event, oto.Looked) else ()
+    if not oto.wants_unknown(closed):
+        return closed
     if turn.pair.working.order_id is None:
         found = candidates(wanted_pair(turn.pair), reports, views)
         twins = by_age({*closed.twins, *found})

@@ -140,7 +140,7 @@ def _close_dead_twins(turn: Turn, state: oto.Unresolved, look: Look) -> None:
     """A human has ended both and nothing was bought by either: whichever was ours, the pair is at its end."""
     dead = {view.order_id for view in look.orders if view.status in TERMINAL and view.executed == 0}
     if dead.issuperset(state.twins):
-        turn.close("cancelled", state.twins)
+        turn.close("cancelled")
 
 
 def _running_since(turn: Turn) -> int:

@@ -291,8 +291,15 @@ def pair_of(state: State) -> Pair:
 def wants_unknown(state: State) -> bool:
     """Whether a report of an order that nobody knows may be of this pair: not every request of it has led to an id."""
     pair = pair_of(state)
+    if isinstance(state, Closed) and state.outcome == "cancelled" and pair.working.order_id is None:
+        return False  # it was never sent, or both that it may be are dead
     nameless = pair.working.order_id is None or pair.pending.order_id is None
     return nameless or any(sale.leg.order_id is None and sale.state != "intent" for sale in pair.sales)
+
+
+def in_doubt(state: State) -> bool:
+    """Whether the outcome of a request is unknown: nothing is resumed before that is settled (F72)."""
+    return isinstance(state, Unresolved) or (isinstance(state, Unwinding) and state.absence is not None)
 
 
 def phase_of(state: LiveState) -> Phase:

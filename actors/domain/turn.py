@@ -45,8 +45,7 @@ def step(state: oto.State, event: oto.Event, at: Instant) -> tuple[oto.State, tu
         if turn is None:
             return closed, effects
         opening.resume(turn)
-        if not isinstance(turn.state, oto.Closed):
-            turn.look()
+        turn.look()
     else:
         turn = Turn(state, at)
         turn.absorb(event)

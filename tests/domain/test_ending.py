@@ -211,6 +211,20 @@ def test_a_cancel_whose_leg_is_still_open_is_sent_again_and_ever_more_rarely():
     assert max(gaps) <= 15_000
 
 
+def test_an_order_that_cannot_be_cancelled_or_found_is_told():
+    story = cancelling()
+    while not story.pauses():
+        if story.state.in_air:
+            story.tell(oto.CancelEnded(WORKING, Refused("481099", "no such order")), after=30)
+        elif story.state.live.looking:
+            story.look(after=50)
+        else:
+            story.wait()
+    assert story.pauses() == ["ORDER_UNRESOLVED"]
+    assert 30_000 < story.ms < 120_000
+    assert WORKING in story.wished(oto.AskPause)[0].detail
+
+
 def test_a_cancel_in_the_air_is_not_sent_twice():
     story = cancelling()
     for _ in range(10):

@@ -16,6 +16,7 @@ from tests.domain.cells import (
     NO_ANSWER,
     SALE,
     SALE_FILL,
+    STATES,
     TWIN,
     closed,
     unseen,
@@ -40,6 +41,7 @@ from tests.domain.pairkit import (
     D,
     accepted,
     at,
+    begun,
     execution,
     report,
     sale_report,
@@ -159,6 +161,14 @@ def test_two_that_may_be_the_ghost_are_told_once_and_neither_is_followed():
     assert story.look(view(), TWIN, after=100).last == []
     assert story.look(view(), after=100).last == []
     assert [type(effect).__name__ for effect in story.tell(PLACED).last] == ["Unclaimed"]
+
+
+def test_a_pair_that_was_never_sent_claims_nothing():
+    story = begun().tell(oto.Cancel("stop"), oto.Durable("intent"))
+    assert story.outcome == "cancelled"
+    assert not ghosts.may_claim(story.state, PLACED)
+    assert story.look(view(), after=10).last == []
+    assert story.tell(PLACED).last == [oto.Unclaimed(PLACED)]
 
 
 def test_what_a_closed_pair_cannot_claim_is_not_its_own():
@@ -301,6 +311,11 @@ def test_a_pair_listens_for_unknown_orders_as_long_as_a_request_of_it_has_no_id(
     assert not oto.wants_unknown(accepted().state)
     lone = replace(accepted().pair, pending=replace(accepted().pair.pending, order_id=None))
     assert oto.wants_unknown(oto.Closed(pair=lone, outcome="external"))
+
+
+def test_f72_a_pair_is_in_doubt_while_the_outcome_of_a_request_is_unknown():
+    doubtful = {name for name, make in STATES.items() if oto.in_doubt(make().state)}
+    assert doubtful == {"unresolved", "unresolved_twins", "unwinding_unresolved"}
 
 
 def test_a_ghost_of_the_pending_leg_is_known_by_its_list():

@@ -22,6 +22,7 @@ from tests.domain.cells import (
     unwinding_unresolved,
 )
 from tests.domain.pairkit import (
+    ALL_SOLD,
     BOUGHT,
     FILLED,
     MARKET,
@@ -30,6 +31,7 @@ from tests.domain.pairkit import (
     PENDING,
     RELEASED,
     SOLD_1,
+    SOLD_2,
     WALL_MS,
     D,
     accepted,
@@ -283,6 +285,13 @@ def test_a_late_fill_of_the_pending_leg_takes_back_a_sale_that_has_not_left():
     story = unwinding_intent().tell(PART_SOLD, oto.Durable("sale:1"))
     assert story.wished(oto.PlaceSale, ever=True) == []
     assert offered(story, order_id="102").pair.sales[-1].leg.quantity == D("669.47")
+
+
+def test_late_fills_that_leave_nothing_to_sell_close_the_pair():
+    story = unwinding().tell(PART_SOLD, ALL_SOLD)
+    assert story.tell(oto.Priced(MARKET)).outcome == "unwound"
+    assert story.wished(oto.PlaceSale, ever=True) == []
+    assert story.accounts.sold == SOLD_1.quantity + SOLD_2.quantity
 
 
 def test_fills_that_are_owed_take_back_a_sale_that_has_not_left():
