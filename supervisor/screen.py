@@ -60,6 +60,8 @@ class Screen(Struct, frozen=True, kw_only=True):
     actors: ActorLine
     events: tuple[str, ...] = ()  # newest last
     foot: str = ""
+    chosen: str | None = None  # the user whose row is marked
+    detail: tuple[str, ...] = ()  # of the chosen user, instead of the notes and events
 
 
 class Picture:
@@ -70,16 +72,19 @@ class Picture:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         screen, columns = self._screen, options.max_width
-        users, hidden = fitting_users(screen.users, console.height - OTHER_LINES)
+        users, hidden = fitting_users(screen.users, console.height - OTHER_LINES - len(screen.detail), screen.chosen)
         yield title_line(screen.title)
         yield Text()
-        yield user_table(users, columns)
+        yield user_table(users, columns, chosen=screen.chosen)
         if hidden:
             yield _one_line(f"… and {count(hidden, 'more user')} (otoctl status shows all)", "dim")
         notes = [note for line in users for note in _notes(line)]
         yield from (_one_line(note, "yellow") for note in notes[:NOTES_MAX])
         if len(notes) > NOTES_MAX:
             yield _one_line(f"… and {len(notes) - NOTES_MAX} more pauses", "yellow")
+        if screen.detail:
+            yield Text()
+            yield from (Text(line, no_wrap=False) for line in screen.detail)
         yield Text()
         yield actor_line(screen.actors)
         yield from (_one_line(event, "dim") for event in screen.events[-EVENTS_MAX:])
@@ -87,13 +92,16 @@ class Picture:
             yield _one_line(screen.foot, "dim")
 
 
-def fitting_users(users: Sequence[UserLine], rows: int) -> tuple[Sequence[UserLine], int]:
-    """As many users as there are rows, and how many are left out: paused ones stay, those that are done go first."""
+def fitting_users(users: Sequence[UserLine], rows: int, chosen: str | None = None) -> tuple[Sequence[UserLine], int]:
+    """As many users as there are rows, in their order, and how many are left out.
+
+    The chosen one and paused ones stay, those that are done go first.
+    """
     rows = max(rows, USERS_MIN)
     if len(users) <= rows:
         return users, 0
-    kept = sorted(users, key=_dispensable)[:rows]
-    return sorted(kept, key=lambda line: line.user), len(users) - rows
+    kept = {line.user for line in sorted(users, key=lambda line: (line.user != chosen, _dispensable(line)))[:rows]}
+    return [line for line in users if line.user in kept], len(users) - rows
 
 
 def _dispensable(line: UserLine) -> int:
@@ -110,7 +118,7 @@ def title_line(parts: Iterable[str]) -> Text:
     return line
 
 
-def user_table(users: Sequence[UserLine], columns: int, *, bars: bool = True) -> Table:
+def user_table(users: Sequence[UserLine], columns: int, *, bars: bool = True, chosen: str | None = None) -> Table:
     """One row per user. Numbers are never cut: the bar goes first, then the name is shortened."""
     wide = columns >= WIDE
     heads = ["VOLUME", "PAIRS", "TO GO"]
@@ -138,7 +146,7 @@ def user_table(users: Sequence[UserLine], columns: int, *, bars: bool = True) ->
     for line, row in zip(users, numbers, strict=True):
         bar = [_bar(line)] if bars else []
         fill = [Text(line.last_fill)] if fill_width else []
-        table.add_row(Text(line.user), state(line), *bar, *row, *fill)
+        table.add_row(Text(line.user), state(line), *bar, *row, *fill, style="reverse" if line.user == chosen else None)
     return table
 
 

@@ -26,7 +26,8 @@ from tests.system.processes import ROOT, end, environment, otoctl, running, wait
 pytestmark = pytest.mark.system
 
 CANARY = "c4n4ryS3ssionC00kie"
-SETTINGS = [
+SETTINGS = ["--token", "KOGE", "--target-volume", "150", "--order-amount", "50", "--buy-offset", "0.05"]
+SETTINGS += ["--sell-offset", "-0.05"]
     "--token",
     "KOGE",
     "--target-volume",
