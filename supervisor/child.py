@@ -21,6 +21,7 @@ from actors.errors import ChildExhausted, NoProgress, NotReady
 from supervisor import policy
 from supervisor.life import Life, awaits_at
 from supervisor.lifecycle import Crash, Happened, Node, State, What, place_of
+from supervisor.mailbox import MailboxStatistics
 from supervisor.parent import Outside, Parent
 from supervisor.spec import Kept
 
@@ -86,7 +87,7 @@ class Child:
         if wish == "up":
             self.start_at_s = -inf
         elif self.life is None:
-            self._rest()
+            self.rest()
         self.poke()
         self.parent.poke()
 
@@ -113,7 +114,7 @@ class Child:
                 if self.wanted and trio.current_time() >= self.start_at_s:
                     await self.live()
                 else:
-                    self._rest()
+                    self.rest()
                     await self._until_wanted()
         finally:
             self.kept = False
@@ -138,8 +139,9 @@ class Child:
     async def live(self) -> Life:
         """One incarnation, from start to end, and what follows from its end."""
         self.incarnation += 1
-        self.last_error = None
+        self.last_error = self._renew = None
         life = self.life = Life(self.poke)
+        self._prepare()
         self.become("starting")
         self.tell("started")
         async with trio.open_nursery() as nursery:
@@ -264,7 +266,8 @@ class Child:
         )
         self.tell("crashed", errors=errors, in_hand=in_hand)
 
-    def _rest(self) -> None:
+    def rest(self) -> None:
+        """Shows why it does not run, and lets nobody wait for what will not come."""
         if self.wish == "parked":
             self.become("parked")
         elif self.wish == "up" and self.start_at_s > trio.current_time() and self.parent.coming_back:
@@ -316,10 +319,17 @@ class Child:
             incarnation=self.incarnation,
             restarts=len(policy.within(self.spec, self.past, now_s).deaths_s),
             uptime_s=self.life.up_s if self.life is not None and self.life.ready else None,
-            mailbox=None,
+            mailbox=self._letters(),
             last_crash=self.last_crash,
             waiting_for=self._waiting_for(now_s),
+            children=self._below(),
         )
+
+    def _letters(self) -> MailboxStatistics | None:
+        return None
+
+    def _below(self) -> tuple[Node, ...]:
+        return ()
 
     def _waiting_for(self, now_s: float) -> str | None:
         match self.state:
@@ -334,7 +344,7 @@ class Child:
             case "starting" if self.life is not None:
                 return f"being ready, at {self._at(self.life)}"
             case "running" if self.life is not None:
-                return self._at(self.life) or None
+                return "messages" if self._idle() else self._at(self.life) or None
             case "stopped" if self.wish == "up":
                 return "its turn"
             case _:
@@ -349,6 +359,10 @@ class Child:
     def _resorts(self) -> bool:
         """Parked, but has a last resort that is still due."""
         return False
+
+    def _prepare(self) -> None:
+        """Forgets the last life, before anybody can speak to the new one."""
+        raise NotImplementedError
 
     async def _act(self, life: Life) -> None:
         raise NotImplementedError
@@ -384,7 +398,8 @@ class Child:
         return 0
 
     def _idle(self) -> bool:
-        return True
+        """Does it wait for messages?"""
+        return False
 
     def _resort_later(self, *, again: bool) -> None:
         return None

@@ -12,7 +12,6 @@ from math import inf
 from typing import Literal
 
 import trio
-from msgspec.structs import replace
 
 from actors.errors import ChildExhausted, StartFailed
 from supervisor import policy
@@ -45,7 +44,6 @@ class Group(Child):
         return self._stop_asked or self._enough or self.failure is not None
 
     async def _act(self, life: Life) -> None:
-        self._begin()
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             for member in self._all():
@@ -58,11 +56,15 @@ class Group(Child):
             await self._bring_members_down(self._all())
             self._nursery = None
             nursery.cancel_scope.cancel()  # idle keepers only: whatever lived is gone
+        for member in self._all():
+            if member.wish == "up":
+                member.start_at_s = -inf  # it starts with its group, if that does
+                member.rest()
         if self.failure is not None:
             failure, self.failure = self.failure, None
             raise failure
 
-    def _begin(self) -> None:
+    def _prepare(self) -> None:
         """A fresh start: budgets are full again, only what an operator stopped or has to start stays down."""
         self.failure = None
         self._stop_asked = self._hurry = self._enough = False
@@ -185,8 +187,8 @@ class Group(Child):
         for member in self._all():
             member.close(why)
 
-    def node(self) -> Node:
-        return replace(super().node(), children=tuple(member.node() for member in self._all()))
+    def _below(self) -> tuple[Node, ...]:
+        return tuple(member.node() for member in self._all())
 
 
 class Coupled(Group):
@@ -208,8 +210,8 @@ class Coupled(Group):
         self._fallen.append(child)
         self.poke()
 
-    def _begin(self) -> None:
-        super()._begin()
+    def _prepare(self) -> None:
+        super()._prepare()
         self._fallen.clear()
 
     async def _look_after(self) -> None:
@@ -277,6 +279,8 @@ class Family(Group):
         if self._nursery is not None and not self.over:
             member.held = False
             self._nursery.start_soon(member.keep, name=f"keep {member.path}")
+        else:
+            member.rest()
 
     def forget(self, child: Child) -> None:
         del self.members[child.spec.name]

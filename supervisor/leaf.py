@@ -5,12 +5,10 @@ from __future__ import annotations
 from math import inf
 
 import trio
-from msgspec.structs import replace
 
 from supervisor.child import Child
 from supervisor.life import Life
-from supervisor.lifecycle import Node
-from supervisor.mailbox import Mailbox
+from supervisor.mailbox import Mailbox, MailboxStatistics
 from supervisor.parent import Outside, Parent
 from supervisor.spec import ChildSpec
 
@@ -26,17 +24,14 @@ class Leaf(Child):
         self.mailbox = mailbox
         self._resort_due = False
 
-    def node(self) -> Node:
-        node = super().node()
-        waiting_for = "messages" if self.mailbox.idle and node.state == "running" else node.waiting_for
-        return replace(node, mailbox=self.mailbox.statistics(), waiting_for=waiting_for)
-
     @property
     def _resorts(self) -> bool:
         return self.wish == "parked" and self._resort_due
 
-    async def _act(self, life: Life) -> None:
+    def _prepare(self) -> None:
         self.open()
+
+    async def _act(self, life: Life) -> None:
         start = self.spec.last_resort if self.wish == "parked" else self.spec.start
         assert start is not None, self.path
         await start(self.mailbox, task_status=life)
@@ -64,6 +59,9 @@ class Leaf(Child):
 
     def _progress_s_max(self) -> float:
         return inf if self.spec.progress_s_max is None else self.spec.progress_s_max
+
+    def _letters(self) -> MailboxStatistics | None:
+        return self.mailbox.statistics()
 
     def _beats(self) -> int:
         return self.mailbox.beats

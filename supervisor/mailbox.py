@@ -30,6 +30,11 @@ IN_HAND_MAX = 100_000
 """Far above the largest group that any actor gathers: a reader that holds more never calls finish(), which is a bug."""
 
 
+REDELIVERIES_MAX = 3
+"""A message that comes again and again, each time with the reader dying, is poison: then it is given up like any other
+message in hand at a crash. Less than the default restart intensity of 5: the message goes before the child does."""
+
+
 class MailboxStatistics(Struct, frozen=True):
     """depth: waiting, door included. high: the greatest depth so far. posted: news and questions that came in.
 
@@ -44,6 +49,13 @@ class MailboxStatistics(Struct, frozen=True):
     posted: int
     overflows: int
     lost: int
+
+
+class Again(Struct, frozen=True):
+    """A redelivered message, and how many incarnations died with it in hand."""
+
+    message: Any
+    deaths: int
 
 
 class Pending:
@@ -95,11 +107,11 @@ class Mailbox:
         self.capacity = capacity
         self.beats = 0  # one more with every sign of life of the reader: liveness compares, so no clock is read here
         self._queue: deque[Any] = deque()
-        self._returned: deque[Any] = deque()  # redelivered, before the queue and without counting against its places
+        self._returned: deque[Again] = deque()  # before the queue, and without counting against its places
         self._door: deque[Asked] = deque()  # as many as there are tasks asking
         self._readers = trio.lowlevel.ParkingLot()
-        self._in_hand: list[Any] = []
-        self._owed: dict[Any, Asked] = {}  # finished, but not answered: reply -> question
+        self._in_hand: list[Any] = []  # messages; Again where they came again
+        self._owed: dict[Any, Any] = {}  # finished, but not answered: reply -> what was in hand
         self._closed: str | None = None
         self._overflowed = False
         self._high = self._posted = self._overflows = self._lost = 0
@@ -161,19 +173,20 @@ class Mailbox:
             await self._readers.park()
         if self._overflowed:
             raise MailboxFull(f"more than {self.capacity} waiting", where=self.owner, do="see why it is slow")
-        message = self._returned.popleft() if self._returned else self._queue.popleft()
+        held = self._returned.popleft() if self._returned else self._queue.popleft()
         if self._door:
             self._admit()
-        self._in_hand.append(message)
+        self._in_hand.append(held)
         assert len(self._in_hand) < IN_HAND_MAX, (self.owner, "never calls finish()")
-        return message
+        return held.message if isinstance(held, Again) else held
 
     def finish(self) -> None:
         """Everything taken so far is done with. Questions not answered yet stay owed to their askers."""
         self.beats += 1
-        for message in self._in_hand:
+        for held in self._in_hand:
+            message = held.message if isinstance(held, Again) else held
             if isinstance(message, Asked) and unanswered(message):
-                self._owed[message.reply] = message
+                self._owed[message.reply] = held
         self._in_hand.clear()
 
     def beat(self) -> None:
@@ -190,24 +203,20 @@ class Mailbox:
     def release(self, *, again: bool) -> int:
         """The incarnation ended. Returns how many messages it had in hand.
 
-        again: they come first for the next incarnation; else their askers get ActorCrashed and news is lost.
-        After an overflow the queue is emptied too, its askers answered.
+        again: they come first for the next incarnation, up to REDELIVERIES_MAX times; else, and then, their askers get
+        ActorCrashed and news is lost. After an overflow the queue is emptied too, its askers answered.
         """
-        held = [
-            message
-            for message in (*self._owed.values(), *self._in_hand)
-            if not isinstance(message, Stop) and (not isinstance(message, Asked) or unanswered(message))
-        ]
+        held = [item if isinstance(item, Again) else Again(item, 0) for item in (*self._owed.values(), *self._in_hand)]
+        held = [Again(item.message, item.deaths + 1) for item in held if is_open(item.message)]
         self._owed.clear()
         self._in_hand.clear()
         self._withdraw_stop()
         if self._overflowed:
             self.empty_news()
-        if again:
-            self._returned.extendleft(reversed(held))
-            self._note_depth()
-        else:
-            self._bury(held, "it died with the question in hand")
+        self._returned.extendleft(item for item in reversed(held) if again and item.deaths <= REDELIVERIES_MAX)
+        self._note_depth()
+        given_up = [item for item in held if not again or item.deaths > REDELIVERIES_MAX]
+        self._bury(given_up, "it died with the question in hand")
         return len(held)
 
     def empty_news(self) -> int:
@@ -252,6 +261,7 @@ class Mailbox:
         if not self._in_hand:
             return None
         last = self._in_hand[-1]
+        last = last.message if isinstance(last, Again) else last
         return type(last.question if isinstance(last, Asked) else last).__name__
 
     def settled(self, reply: Pending) -> None:
@@ -278,7 +288,8 @@ class Mailbox:
         self._high = max(self._high, self._depth())
 
     def _bury(self, messages: list[Any], why: str) -> None:
-        for message in messages:
+        for item in messages:
+            message = item.message if isinstance(item, Again) else item
             if isinstance(message, Asked):
                 if unanswered(message):
                     message.reply.refuse(ActorCrashed(f"no answer: {why}", where=self.owner, do="see otoctl tree"))
@@ -296,6 +307,11 @@ class Mailbox:
 def unanswered(asked: Asked) -> bool:
     """A reply of another make (a test's) counts as unanswered: refusing it twice is its own affair."""
     return not (isinstance(asked.reply, Pending) and asked.reply.settled)
+
+
+def is_open(message: Any) -> bool:
+    """Is it news, or a question without an answer?"""
+    return unanswered(message) if isinstance(message, Asked) else not isinstance(message, Stop)
 
 
 class Cell(Generic[T]):

@@ -218,6 +218,21 @@ def test_of_commands_that_overlap_the_last_one_wins():
     play(scene)
 
 
+def test_a_group_told_to_stop_in_the_instant_it_starts_stops():
+    async def scene(stage: Stage) -> None:
+        inner = group(stage.child("a", stop_s_max=5), name="inner")
+        async with stage.running(inner) as tree:
+            await tree.stop_child("inner")
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(tree.start, "inner")
+                nursery.start_soon(tree.stop_child, "inner")
+            await trio.sleep(1)
+            assert stage.state("inner") in ("running", "stopped")
+            assert stage.state("inner/a") == stage.state("inner")
+
+    play(scene, range(100))
+
+
 def test_a_command_whose_caller_went_away_is_carried_out_all_the_same():
     """An operator's client may be gone, or the caller may be the very child that is restarted."""
 

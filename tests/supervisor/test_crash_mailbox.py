@@ -62,6 +62,23 @@ def test_with_redelivery_nothing_is_lost_and_order_is_kept():
     play(scene)
 
 
+def test_a_message_that_kills_every_reader_is_given_up_before_the_child_is():
+    async def scene(stage: Stage) -> None:
+        handled: list[object] = []
+        start = clerk(stage, "a", handled, die_of=Counter(poison=99, bad_news=99))
+        async with stage.running(ChildSpec(name="a", start=start, delay_s=0, redeliver=True, intensity=8)) as tree:
+            stage.post("a", "one", "bad_news", "two")
+            with pytest.raises(ActorCrashed):
+                await tree.mailbox("a").ask("poison")
+            stage.post("a", "three")
+            await trio.sleep(1)
+            assert handled == ["one", "two", "three"]
+            assert (stage.state("a"), stage.incarnation("a")) == ("running", 1 + 4 + 4)
+            assert tree.mailbox("a").statistics().lost == 1
+
+    play(scene)
+
+
 def test_an_asker_hears_of_the_crash_at_once_others_wait_for_the_next_incarnation():
     async def scene(stage: Stage) -> None:
         outcomes: dict[str, object] = {}

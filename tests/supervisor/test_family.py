@@ -99,6 +99,20 @@ def test_a_name_added_again_after_its_removal_is_reached_by_old_addresses():
     play(scene, range(10))
 
 
+def test_nobody_waits_for_a_member_of_a_family_that_is_down():
+    async def scene(stage: Stage) -> None:
+        async with stage.running(family(stage.child("a"))) as tree:
+            await tree.stop_child("family")
+            assert (await tree.add("family", stage.child("b"))).did == "overruled"
+            for name in "ab":
+                with pytest.raises(ActorCrashed):
+                    await tree.mailbox(f"family/{name}").ask("who")
+            await tree.start("family")
+            assert [await tree.mailbox(f"family/{name}").ask("who") for name in "ab"] == ["a", "b"]
+
+    play(scene)
+
+
 def test_a_wrong_or_double_member_is_refused_and_changes_nothing():
     async def scene(stage: Stage) -> None:
         async with stage.running(family(stage.child("a"))) as tree:

@@ -52,7 +52,9 @@ def caught(text: str = "deep trouble") -> ValueError:
 
 def test_a_line_is_one_json_object_with_time_level_event_and_context():
     page = Page()
-    page.log.bind(child="traders/alice", incarnation=3).info("pair_closed", wear=Decimal("0.10"), buy=Decimal("1E+2"), legs=("a", "b"))
+    page.log.bind(child="traders/alice", incarnation=3).info(
+        "pair_closed", wear=Decimal("0.10"), buy=Decimal("1E+2"), legs=("a", "b")
+    )
     assert page.lines == [
         {
             "at": "2026-11-20T10:00:00.123Z",

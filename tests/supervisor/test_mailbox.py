@@ -277,6 +277,23 @@ async def test_redelivered_messages_survive_a_second_crash():
     assert [await mailbox.take() for _ in range(4)] == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize("finished", [True, False])
+async def test_what_came_again_three_times_is_given_up(nursery, finished):
+    mailbox, outcomes = Mailbox("a", capacity=8), []
+    nursery.start_soon(ask_into(outcomes, mailbox, "poison"))
+    await wait_all_tasks_blocked()
+    mailbox.post("behind")
+    for death in range(4):
+        assert (await mailbox.take()).question == "poison", death
+        if finished:
+            mailbox.finish()
+        assert outcomes == []
+        assert mailbox.release(again=True) == 1
+        await wait_all_tasks_blocked()
+    assert outcomes == ["ActorCrashed"]
+    assert await mailbox.take() == "behind"
+
+
 async def test_a_request_to_stop_comes_last_and_is_never_handed_on():
     mailbox = Mailbox("a", capacity=1)
     mailbox.post("news")
