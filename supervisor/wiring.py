@@ -61,6 +61,16 @@ PROGRESS_S_MAX = 30.0
 """An actor whose loop has not come round for so long is stuck: each turn of it takes milliseconds."""
 
 
+class Up:
+    """A task_status that may never come: the tree was stopped while it was starting."""
+
+    def __init__(self) -> None:
+        self.event = trio.Event()
+
+    def started(self, value: None = None) -> None:
+        self.event.set()
+
+
 class Daemon:
     """One daemon. `control` and `paper` are bodies of children that the caller may add; None: there is none."""
 
@@ -173,7 +183,9 @@ class Daemon:
                 self._nursery = self.feeds.nursery = nursery
                 await nursery.start(self.people.run)
                 await nursery.start(self.keyring.watch)
-                await nursery.start(self._supervise)
+                up = Up()
+                nursery.start_soon(self._supervise, up)
+                await up.event.wait()  # a tree that is stopped before it is up ends this nursery
                 try:
                     await self._put_users_in_place(before_trading)
                 except AskFailed:
@@ -196,8 +208,8 @@ class Daemon:
         self.people.open()
         self._nursery.start_soon(self.keyring.recall)
 
-    async def _supervise(self, *, task_status: trio.TaskStatus[None]) -> None:
-        await self._tree.run(task_status=task_status)
+    async def _supervise(self, up: Up) -> None:
+        await self._tree.run(task_status=up)
         self._nursery.cancel_scope.cancel()
 
     async def stop(self, drain_s: float) -> tuple[str, ...]:
