@@ -46,9 +46,9 @@ def _read(path: Path) -> bytes:
 
 def _pasted() -> bytes:
     """What is pasted until Ctrl-D, without an echo. A terminal's own line would be cut at 4095 characters."""
-    click.echo('Paste the request ("copy as cURL" of the browser), then press Ctrl-D. It is not shown.', err=True)
     found = bytearray()
     with _quiet(sys.stdin.fileno()) as descriptor:
+        click.echo('Paste the request ("copy as cURL" of the browser), then press Ctrl-D. It is not shown.', err=True)
         while END not in found and len(found) <= SECRET_CHARS_MAX * 4:
             more = os.read(descriptor, 65_536)
             if not more:

@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import RenderableType
 from rich.text import Text
 
+from supervisor.ctl.doctor import Finding
 from supervisor.ctl.tables import _cell, _moment, _money, _more, _served, _shown, _table, console, fitting, pretty
 from supervisor.screen import count, duration
 
@@ -253,6 +254,22 @@ def _clock(value: str) -> str:
 
 def _when(name: str, value: Any) -> str:
     return _moment(value) if name == "exchange_time" else _shown(name, value)
+
+
+# -- the doctor's findings
+
+_MARKS = {"good": ("✓", "green"), "note": ("·", "dim"), "bad": ("✗", "bold red")}
+
+
+def findings(found: Sequence[Finding]) -> list[RenderableType]:
+    told: list[RenderableType] = []
+    for each in found:
+        told.append(Text.assemble(_MARKS[each.verdict], f" {each.about}: {each.what}"))
+        if each.do:
+            told.append(Text(f"    -> {each.do}"))
+    bad = sum(each.verdict == "bad" for each in found)
+    told.append(Text(f"{count(bad, 'problem')}" if bad else "all well", "bold red" if bad else "bold green"))
+    return told
 
 
 MADE: dict[str, Callable[[Any], list[RenderableType]]] = {

@@ -123,6 +123,34 @@ def top(ctx: click.Context, options: Options, every_s: float) -> None:
         return
 
 
+@_short("metrics", "Figures: commits, requests to the exchange, mailboxes, restarts. (system metrics)")
+def metrics(ctx: click.Context, options: Options) -> None:
+    perform(ctx, "system.metrics", {})
+
+
+@_short(
+    "doctor",
+    "Is everything as it should be: configuration, key, disk, socket, exchange, clock, credentials; and what to do.",
+    click.Option(
+        ["--config"], type=click.Path(exists=True, dir_okay=False, path_type=Path), help="The service's file."
+    ),
+)
+def doctor(ctx: click.Context, options: Options, config: Path | None) -> None:
+    from supervisor.ctl.doctor import examine
+    from supervisor.ctl.more_tables import findings
+
+    found = examine(options.client, os.environ, config=config)
+    if options.as_json:
+        print_json({"findings": found})
+    else:
+        from supervisor.ctl.tables import console
+
+        for each in findings(found):
+            console().print(each)
+    if any(each.verdict == "bad" for each in found):
+        ctx.exit(EXIT_FAILED)
+
+
 @_short(
     "query",
     "One SELECT over the published records: fills, orders, pairs, daily, progress … Needs no running daemon.",
@@ -216,4 +244,16 @@ def completion(ctx: click.Context, options: Options, shell: str) -> None:
     click.echo(made(ctx.find_root().command, {}, "otoctl", "_OTOCTL_COMPLETE").source())
 
 
-SHORT_FORMS: tuple[click.Command, ...] = (status, tree, why, events, top, query, report, export, completion)
+SHORT_FORMS: tuple[click.Command, ...] = (
+    status,
+    tree,
+    why,
+    events,
+    top,
+    metrics,
+    doctor,
+    query,
+    report,
+    export,
+    completion,
+)

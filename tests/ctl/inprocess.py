@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import trio
 from click.testing import CliRunner, Result
 
@@ -25,7 +26,7 @@ class DeskClient(Client):
         self.url = "ipc:///tmp/otod/run/control.sock"
 
     def call(self, cmd: str, args: Any = None) -> dict[str, Any]:
-        frame = json.dumps({"v": 1, "id": None, "cmd": cmd, "args": dict(args or {})}).encode()
+        frame = msgspec.json.encode({"v": 1, "id": None, "cmd": cmd, "args": dict(args or {})})
         return json.loads(trio.run(self._desk.answer, frame, Caller(uid=1000, pid=7)))
 
     def __exit__(self, *ended: object) -> None:
