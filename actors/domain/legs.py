@@ -4,7 +4,8 @@ Theory of operation. Two sources tell of the same fills: the order stream (each 
 and the order's cumulative quantity after it) and REST (a list of fills, oldest first). Neither is complete at every
 moment, both may repeat themselves, their ids may differ (wire § 8.2). What both agree on is where a fill lies on the
 order's cumulative axis: the interval (upto - quantity, upto]. So a fill is known by its id, else by its interval and
-value; what overlaps otherwise is a contradiction and reported, never repaired in silence.
+value; what overlaps otherwise is a contradiction and reported, never repaired in silence. Ids of REST are kept apart
+from those of the stream (PAGE): where they are two counters, one number may name two fills.
 
 `told` is the largest cumulative quantity that any source has named. A leg is complete when it is terminal and its
 booked fills add up to `told`: a terminal word alone ends nothing, because frames and reads may still lag (design § 3).
@@ -26,6 +27,9 @@ from actors.domain.orders import TERMINAL, Execution, LegName, OrderReport, Orde
 
 PRICE_PLACES = 18
 """What the database keeps of a quotient: DECIMAL(38,18)."""
+
+PAGE = "page-"
+"""Before the pageId of a fill that was booked from REST. Whether it equals the stream's id is unproven (wire § 8.2)."""
 
 WORDS = TERMINAL | {"", "NEW", "PENDING", "PENDING_NEW", "PARTIALLY_FILLED", "PENDING_CANCEL"}
 """Status words with a known meaning (wire § 8.1). Any other counts as not final, and a human should know."""
@@ -171,7 +175,7 @@ def with_executions(leg: Leg, executions: Iterable[Execution]) -> Absorbed:
             wrong.append(Contradiction(f"fill {row.fill_id} of order {leg.order_id} has no price or quantity"))
             continue
         upto, quote = total(upto, row.quantity), total(quote, row.quote)
-        rows.append(Fill(execution=row, upto=upto))
+        rows.append(Fill(execution=replace(row, fill_id=f"{PAGE}{row.fill_id}"), upto=upto))
     if upto > leg.told:
         leg = replace(leg, told=upto, told_quote=quote)
     real = [fill for fill in leg.fills if fill.execution.source != "synthetic"]
@@ -307,6 +311,7 @@ def _matched(rows: list[Fill], booked: list[Fill]) -> tuple[dict[int, Fill], lis
     """
     likenesses: tuple[Callable[[Fill, Fill], bool], ...] = (
         lambda row, fill: row.execution.fill_id == fill.execution.fill_id,
+        lambda row, fill: _equal(row, fill) and row.execution.fill_id == f"{PAGE}{fill.execution.fill_id}",
         lambda row, fill: _equal(row, fill) and row.upto == fill.upto and _one_trade(row, fill),
         lambda row, fill: _equal(row, fill) and _one_trade(row, fill),
         lambda row, fill: _equal(row, fill) and row.upto == fill.upto,

@@ -169,7 +169,7 @@ def test_invented_fills_are_taken_back_in_the_write_of_the_real_ones():
     story.read("pending", SOLD_1, SOLD_2)
     rows = changes(OWNER, story.steps[-2][1], story.state, "ExecutionsRead", now_ms=0, seq=1)
     assert [row.fill_id for row in of(RetractFill, rows)] == [f"synthetic-{PENDING}-0-869.47"]
-    assert [row.fill_id for row in of(FillRow, rows)] == ["1005", "1006"]
+    assert [row.fill_id for row in of(FillRow, rows)] == ["page-1005", "page-1006"]
     held = of(FillRow, stored(written(story)))
     assert sum(row.quote_quantity for row in held if row.side == "SELL") == ALL_SOLD.cumulative_quote
 
@@ -264,11 +264,11 @@ def test_places_of_fills_are_guessed_after_a_restart_and_old_frames_do_not_contr
     story = selling().tell(ALL_SOLD).tell(oto.ExecutionsRead(PENDING, (first,)))
     assert story.outcome == "completed"
     pair = back(story)
-    assert [fill.execution.fill_id for fill in pair.pending.fills] == ["1006", "9000000"], "the wrong way round"
+    assert [fill.execution.fill_id for fill in pair.pending.fills] == ["1006", "page-9000000"], "the wrong way round"
     again = recovered(pair).tell(PART_SOLD, ALL_SOLD)
     assert (again.pauses(), again.accounts.sold) == ([], RELEASED)
     again.read("pending", replace(SOLD_1, fill_id="9000000"), SOLD_2)
-    assert [fill.execution.fill_id for fill in again.pair.pending.fills] == ["9000000", "1006"]
+    assert [fill.execution.fill_id for fill in again.pair.pending.fills] == ["page-9000000", "1006"]
 
 
 def test_a_new_frame_after_a_restart_is_booked_behind_what_is_known():

@@ -109,6 +109,7 @@ class Venue:
         self.log: list[tuple[int, Order]] = []
         self.ids = itertools.count(51_481_849)
         self.events = itertools.count(12_501_197_286)
+        self.page_ids: dict[str, str] = {}
         self.releases: list[tuple[int, int]] = []  # (due ms, working id)
 
     # -- what is asked of it
@@ -239,8 +240,13 @@ class Venue:
         for at, order in self.log:
             if at <= now and order.order_id == int(order_id):
                 newest = order.fills
-        shift = 700_000_000 if self.how.rest_ids_differ else 0
-        return tuple(replace(f, source="rest", fill_id=str(int(f.fill_id) + shift)) for f in newest)
+        return tuple(replace(f, source="rest", fill_id=self._page_id(f.fill_id)) for f in newest)
+
+    def _page_id(self, event_id):
+        """Of REST: the stream's id, or of a counter of its own that gives the same numbers to other fills."""
+        if not self.how.rest_ids_differ:
+            return event_id
+        return self.page_ids.setdefault(event_id, str(12_501_197_290 + len(self.page_ids)))
 
     # -- inside
 
