@@ -112,6 +112,7 @@ async def run(
     checkpoint_rows: int = 10_000,
     checkpoint_s: float = 600.0,
     close_s_max: float = 10.0,
+    rate: float = 1.0,
     task_status: Started,
 ) -> None:
     """One incarnation. Ready once the database is open. Returns after Stop, with everything committed and published.
@@ -120,11 +121,12 @@ async def run(
         shown: where statistics are put, every publish_s and when the disk fails or works again.
         rows_max: of one group. wait_s_max: how long the first rows of a group wait for company, 0 for not at all.
         publish_s: between two publications. checkpoint_rows: committed rows after which a checkpoint comes, or
-        checkpoint_s: seconds, if there were any rows.
+        checkpoint_s: seconds, if there were any rows. close_s_max: for the last publication and closing, real seconds
+        like those that publications cost. rate: trio seconds per real second (--speed).
     Raises: IntegrityError, the database cannot be used (exit 78); StoreError, it is locked or not writable; StoreLost.
     """
     await database.open()
-    store = Store(inbox, database, wall=wall, log=log, events=events, shown=shown)
+    store = Store(inbox, database, wall=wall, log=log, events=events, shown=shown, rate=rate)
     task_status.started()
     try:
         async with trio.open_nursery() as nursery:
@@ -137,7 +139,7 @@ async def run(
     finally:
         # After a crash the file stays open and locked: the next incarnation opens it anew.
         if store.drained or trio.current_effective_deadline() == -inf:
-            with trio.move_on_after(close_s_max, shield=True):
+            with trio.move_on_after(close_s_max * rate, shield=True):
                 await store.close()
 
 
@@ -153,8 +155,10 @@ class Store:
         log: Log,
         events: Events,
         shown: Latest[StoreStatistics] | None,
+        rate: float,
     ) -> None:
         self.drained = False
+        self._rate = rate
         self._inbox = inbox
         self._database = database
         self._wall = wall
@@ -320,11 +324,11 @@ class Store:
     async def keep(self, publish_s: float, *, checkpoint_rows: int, checkpoint_s: float) -> None:
         """Never returns: publication and checkpoint, one after the other, at most every publish_s."""
         checked_rows, checked_s = 0, trio.current_time()
-        share = Share(PUBLISH_SHARE_MAX, PUBLISH_SAVED_S_MAX, checked_s)
+        share = Share(PUBLISH_SHARE_MAX, PUBLISH_SAVED_S_MAX * self._rate, checked_s)
         while True:
             before_s = self._database.publish_cpu_s
             await self._publish()
-            wait_s = share.wait_s(self._database.publish_cpu_s - before_s, trio.current_time())
+            wait_s = share.wait_s((self._database.publish_cpu_s - before_s) * self._rate, trio.current_time())
             long_ago = trio.current_time() - checked_s >= checkpoint_s and self._rows > checked_rows
             if (self._rows - checked_rows >= checkpoint_rows or long_ago) and await self._checkpoint():
                 checked_rows, checked_s = self._rows, trio.current_time()
@@ -354,7 +358,7 @@ class Store:
     def _note_behind(self, behind_s: float) -> None:
         """Said when it begins, and when it is over."""
         self._behind_s = behind_s
-        late = behind_s > BEHIND_S_MAX
+        late = behind_s > BEHIND_S_MAX * self._rate
         if late != self._late:
             self._late = late
             kind = "publications_late" if late else "publications_in_time"

@@ -338,6 +338,7 @@ class Daemon:
             rows_max=self.patience.commit_rows,
             wait_s_max=self.patience.commit_wait_s,
             publish_s=self.patience.publish_s,
+            rate=self.outside.rate,
             task_status=task_status,
         )
 

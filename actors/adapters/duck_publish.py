@@ -155,8 +155,10 @@ class Publisher:
         return Standing(final=not open_pairs and (closed_ms or 0) + FINAL_AFTER_MS <= now_ms, left=False)
 
     def _updates(self, connection: duckdb.DuckDBPyConnection, day: int) -> list[str]:
-        tables = connection.execute(f'SELECT DISTINCT "table" FROM changed_rows WHERE part = {day}').fetchall()
-        return [text for (table,) in sorted(tables) for text in duck_shadow.update_table(self._instance, table, day)]
+        found = connection.execute(f'SELECT DISTINCT "table" FROM changed_rows WHERE part = {day}').fetchall()
+        tables = sorted(table for (table,) in found)
+        updates = [text for table in tables for text in duck_shadow.update_table(self._instance, table, day)]
+        return [*updates, *duck_shadow.update_totals(day)] if {"fills", "pairs"} & set(tables) else updates
 
     def _published(self, name: str) -> Path:
         """Raises: StoreError, it is missing, and its rows are nowhere else."""

@@ -31,6 +31,10 @@ SCHEMA_VERSION: Final = 2
 
 FRACTION_DIGITS: Final = 18
 INTEGER_DIGITS: Final = 20
+SUMMED: Final = ("quote_quantity", "buy_quote", "wear", "wear_fee")
+SUMMED_DIGITS: Final = 15
+"""What published sums are made of (duck_views.totals) must leave room for the sum, and for the multiplier: one absurd
+amount would otherwise keep the day of everybody from being published. Nobody trades 10^15 USDT at once."""
 MUL_POINT_MAX: Final = Decimal(10) ** 8  # with 2 decimals it fits DECIMAL(10,2), so quote × mul_point fits 38 digits
 MUL_POINT_STEP: Final = Decimal("0.01")
 TIME_MAX_MS: Final = 253_402_300_800_000  # the year 10000
@@ -245,8 +249,9 @@ def _fitting(name: str, value: Decimal) -> Decimal:
         raise _OutOfRange(f"{name} {value!r} is not a Decimal")
     if not value.is_finite():
         raise _OutOfRange(f"{name} {value} is not a number")
-    if value and value.adjusted() >= INTEGER_DIGITS:
-        raise _OutOfRange(f"{name} {value} has more than {INTEGER_DIGITS} digits before the point")
+    digits = SUMMED_DIGITS if name in SUMMED else INTEGER_DIGITS
+    if value and value.adjusted() >= digits:
+        raise _OutOfRange(f"{name} {value} has more than {digits} digits before the point")
     exponent = value.as_tuple().exponent
     assert isinstance(exponent, int), value
     if name == "mul_point" and not (0 <= value < MUL_POINT_MAX and value % MUL_POINT_STEP == 0):

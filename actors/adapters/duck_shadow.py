@@ -28,8 +28,9 @@ def make_day(instance: str, day: int) -> tuple[str, ...]:
         f" ORDER BY {duck_views.ORDER[table]}"
         for table in duck_views.PUBLISHED
     )
+    sums = f"CREATE TABLE {FILE}.{duck_views.TOTALS} AS {_totals(day)}"
     views = (f"CREATE VIEW {FILE}.{name} AS {sql}" for name, sql in duck_views.VIEWS.items())
-    return (*tables, *views)
+    return (*tables, sums, *views)
 
 
 def make_catalogue(instance: str) -> tuple[str, ...]:
@@ -56,6 +57,15 @@ def update_table(instance: str, table: str, day: int) -> tuple[str, ...]:
         f" ORDER BY {duck_views.ORDER[table]}",
         "DROP TABLE changed_keys",
     )
+
+
+def update_totals(day: int) -> tuple[str, ...]:
+    """Statements that make the day's sums anew, after fills or pairs changed."""
+    return f"DELETE FROM {FILE}.{duck_views.TOTALS}", f"INSERT INTO {FILE}.{duck_views.TOTALS} {_totals(day)}"
+
+
+def _totals(day: int) -> str:
+    return duck_views.totals(f"{FILE}.fills", f"{FILE}.pairs", day_text(day))
 
 
 def belongs(table: str, day: int) -> str:

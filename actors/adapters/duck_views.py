@@ -51,49 +51,61 @@ CATALOGUE_TABLES: Final[dict[str, str]] = {
     "instruments": "symbol, status, document, fetched_at FROM instruments ORDER BY symbol",
 }
 
-_FILL_DAY: Final = "DATE '1970-01-01' + CAST(epoch_ms(exchange_time) // 86400000 AS INTEGER)"
-_PAIR_DAY: Final = "DATE '1970-01-01' + CAST(epoch_ms(intent_at) // 86400000 AS INTEGER)"
+TOTALS: Final = "day_totals"
+"""A table beside them: sums of each user and token of the day, so that `daily` over years reads one row for each. A
+publication makes it anew where fills or pairs changed, which costs 35 ms of CPU at a million fills (bench/publish.py).
+"""
 
-# quote × mul_point: (38,18) × (10,2) is (38,20), eighteen digits before the point; two (38,18) would leave two.
-_BOUGHT: Final = f"""
-    SELECT instance, "user", {_FILL_DAY} AS day, token,
-           sum(quote_quantity) FILTER (WHERE side = 'BUY') AS volume,
-           sum(quote_quantity * CAST(mul_point AS DECIMAL(10,2))) FILTER (WHERE side = 'BUY') AS counted_volume
-    FROM fills GROUP BY ALL"""
 
-_CLOSED: Final = f"""
-    SELECT instance, "user", {_PAIR_DAY} AS day, token, count(*) AS pairs, sum(wear) AS wear,
-           sum(buy_quote) AS buy_quote, sum(wear_fee) AS fees
-    FROM pairs WHERE status = 'closed' GROUP BY ALL"""
+def totals(fills: str, pairs: str, day: str) -> str:
+    """The rows of day_totals, out of the tables of one day's file. Sums are exact."""
+    # quote × mul_point: (38,18) × (10,2) is (38,20), eighteen digits before the point; two (38,18) would leave two.
+    return f"""
+    WITH by_multiplier AS (
+        SELECT instance, "user", token, mul_point, sum(quote_quantity) FILTER (WHERE side = 'BUY') AS quote
+        FROM {fills} GROUP BY ALL),
+    bought AS (
+        SELECT instance, "user", token, sum(quote) AS volume,
+               sum(quote * CAST(mul_point AS DECIMAL(10,2))) AS counted_volume
+        FROM by_multiplier GROUP BY ALL),
+    closed AS (
+        SELECT instance, "user", token, count(*) AS pairs, sum(wear) AS wear, sum(buy_quote) AS closed_volume,
+               sum(wear_fee) AS fees
+        FROM {pairs} WHERE status = 'closed' GROUP BY ALL)
+    SELECT instance, "user", DATE '{day}' AS day, token,
+           CAST(coalesce(volume, 0) AS DECIMAL(38,18)) AS volume,
+           CAST(coalesce(counted_volume, 0) AS DECIMAL(38,18)) AS counted_volume,
+           coalesce(pairs, 0) AS pairs,
+           CAST(coalesce(wear, 0) AS DECIMAL(38,18)) AS wear,
+           CAST(coalesce(closed_volume, 0) AS DECIMAL(38,18)) AS closed_volume,
+           CAST(coalesce(fees, 0) AS DECIMAL(38,18)) AS fees
+    FROM bought FULL JOIN closed USING (instance, "user", token)
+    ORDER BY instance, "user", token"""
+
 
 VIEWS: Final[dict[str, str]] = {
     # fees: base commission × average buy price + quote commission, in the quote asset, of closed pairs like wear.
-    "daily": f"""
-    WITH bought AS ({_BOUGHT}), closed AS ({_CLOSED})
-    SELECT instance, "user", day, token,
-           CAST(coalesce(bought.volume, 0) AS DECIMAL(38,18)) AS volume,
-           CAST(coalesce(bought.counted_volume, 0) AS DECIMAL(38,18)) AS counted_volume,
-           coalesce(closed.pairs, 0) AS pairs,
-           CAST(coalesce(closed.wear, 0) AS DECIMAL(38,18)) AS wear,
-           CASE WHEN closed.buy_quote > 0
-                THEN CAST(closed.wear AS DOUBLE) * 10000 / CAST(closed.buy_quote AS DOUBLE) END AS wear_bps,
-           CAST(coalesce(closed.fees, 0) AS DECIMAL(38,18)) AS fees
-    FROM bought FULL JOIN closed USING (instance, "user", day, token)""",
+    "daily": """
+    SELECT instance, "user", day, token, volume, counted_volume, pairs, wear,
+           CASE WHEN closed_volume > 0
+                THEN CAST(wear AS DOUBLE) * 10000 / CAST(closed_volume AS DOUBLE) END AS wear_bps,
+           fees
+    FROM day_totals""",
     # The greatest n with 2^n <= counted volume. log2 of a whole number may come out a hair high: checked in integers.
-    "daily_points": f"""
+    "daily_points": """
     WITH counted AS (
-        SELECT instance, "user", day, CAST(floor(sum(coalesce(counted_volume, 0))) AS BIGINT) AS whole
-        FROM ({_BOUGHT}) GROUP BY ALL),
+        SELECT instance, "user", day, CAST(floor(sum(counted_volume)) AS BIGINT) AS whole
+        FROM day_totals GROUP BY ALL),
     guessed AS (
         SELECT *, CASE WHEN whole < 1 THEN 0 ELSE CAST(floor(log2(whole)) AS INTEGER) END AS points FROM counted)
     SELECT instance, "user", day,
            CASE WHEN points > 0 AND (CAST(1 AS BIGINT) << points) > whole THEN points - 1 ELSE points END AS points
     FROM guessed""",
     # With target_points the target is 2^points and the volume is the counted one.
-    "progress": f"""
+    "progress": """
     WITH bought AS (
         SELECT instance, "user", day, sum(volume) AS volume, sum(counted_volume) AS counted_volume
-        FROM ({_BOUGHT}) GROUP BY ALL)
+        FROM day_totals GROUP BY ALL)
     SELECT instance, "user", day,
            CAST(coalesce(CASE WHEN target_points IS NULL THEN bought.volume ELSE bought.counted_volume END, 0)
                 AS DECIMAL(38,18)) AS volume,
@@ -110,7 +122,7 @@ def glob_script(analytics: Path) -> str:
     statements = [
         f"CREATE OR REPLACE TEMP VIEW {table} AS\n"
         f"    SELECT * FROM read_duckdb({text(pattern)}, table_name = '{table}', union_by_name = true);"
-        for table in PUBLISHED
+        for table in (*PUBLISHED, TOTALS)
     ]
     return _script("DuckDB >= 1.5", statements, _attached(analytics, "catalogue.duckdb", "catalogue"))
 
@@ -122,7 +134,7 @@ def attach_script(analytics: Path, days: Sequence[str]) -> str:
         f"CREATE OR REPLACE TEMP VIEW {table} AS\n    "
         + "\n    UNION ALL BY NAME ".join(f"SELECT * FROM {quoted(_alias(day))}.main.{table}" for day in days)
         + ";"
-        for table in PUBLISHED
+        for table in (*PUBLISHED, TOTALS)
     ]
     catalogue = _attached(analytics, "catalogue.duckdb", "catalogue")
     return _script("DuckDB 1.4; read it again for days that came later", statements, f"{attached}\n{catalogue}")

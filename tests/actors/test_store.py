@@ -357,6 +357,17 @@ async def test_a_message_that_is_no_question_is_a_bug(autojump_clock, life):
     assert isinstance(life.ended, IllegalEvent)
 
 
+@pytest.mark.parametrize(("rate", "closed"), [(1.0, False), (20.0, True)])
+async def test_at_speed_the_last_publication_has_its_real_seconds(autojump_clock, rate, closed):
+    life = Life(rate=rate)
+    async with trio.open_nursery() as nursery:
+        await life.start(nursery)
+        await trio.sleep(1)
+        life.database.publish_takes_s = 100.0
+        nursery.cancel_scope.cancel()
+    assert (life.database.calls[-1] == "close") == closed
+
+
 # -- publishing, checkpoints
 
 

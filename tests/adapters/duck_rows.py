@@ -112,6 +112,7 @@ def pause(reason="OPERATOR", user="alice", **changes):
 def one_of_each():
     """A row of every kind but RetractFill, no optional field left out, awkward text and amounts in them."""
     text, amount = 'it\'s "odd"\n\\ 😀 ½', D("12345678901234567890.123456789012345678")
+    summed = D("123456789012345.123456789012345678")
     at = NOON_MS + 123
     parts = {"wear_" + part: D("-0.1") for part in ("fee", "spread", "slippage", "unwind", "dust")}
     return (
@@ -122,13 +123,13 @@ def one_of_each():
         rows.TokenRow(alpha_id="ALPHA_22", name="KOGE", mul_point=4, document="{}", fetched_at=at),
         rows.InstrumentRow(symbol="ALPHA_22USDT", status="TRADING", document="{}", fetched_at=at),
         pair(
-            outcome="completed", buy_quote=amount, sell_quote=D("1E-18"), wear=D("-0.5"), wear_bps=D("3.7"), **parts,
+            outcome="completed", buy_quote=summed, sell_quote=D("1E-18"), wear=D("-0.5"), wear_bps=D("3.7"), **parts,
             dust_quantity=D("1E+3"), counted_volume=D("7"), placed_at=at, closed_at=at, working_order_id="1",
             pending_order_id="2", list_id="3", bid_at_intent=D("47.9"), ask_at_intent=D("48.1"), cancel_cause="timeout",
             sales="[1]",
         ),
         order(pair_id=None, leg=None, executed_quantity=amount),
-        fill(quote_quantity=amount, mul_point=D("2.50")),
+        fill(quantity=amount, quote_quantity=summed, mul_point=D("2.50")),
         change(5, pair_id="alice-1", detail=text),
         rows.AuditRow(audit_id="1", happened_at=at, who="1:2", user="alice", action="x", before="{}", after="[]"),
         rows.UserDayRow(user="alice", day=DAY, target_volume=D("500"), target_points=9, done_at=at),

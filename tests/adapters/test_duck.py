@@ -163,6 +163,7 @@ DIGITS_19 = D("1.0000000000000000001")
 BAD_ROWS = {
     "19 decimals": order("bad", price=DIGITS_19),
     "21 digits before the point": order("bad", price=D("1E+20")),
+    "16 digits before the point, summed": fill("bad", quote_quantity=D("1E+15")),
     "no number": order("bad", price=D("NaN")),
     "infinite": order("bad", price=D("-Infinity")),
     "a float": order("bad", price=1.5),

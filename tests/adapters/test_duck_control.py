@@ -10,7 +10,7 @@ from actors import rows
 from actors.adapters.duck_control import LIMIT_MAX
 from actors.errors import StoreRefused
 from actors.messages import ListAudit, ListPrices, ShowPair
-from tests.adapters.duck_rows import HOUR_MS, NOON_MS, change, database, fill, order, pair
+from tests.adapters.duck_rows import NOON_MS, change, database, fill, order, pair
 
 
 @pytest.fixture

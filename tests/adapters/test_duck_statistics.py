@@ -12,7 +12,7 @@ from tests.adapters.duck_rows import DAY, HOUR_MS, NOON_MS, database, fill, orde
 
 DAY_MS = 24 * HOUR_MS
 MIDNIGHT_MS = NOON_MS - 12 * HOUR_MS
-ODD = D("123456789012345678.123456789012345678")
+ODD = D("123456789012345.123456789012345678")
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ async def test_everything_that_is_asked_of_a_period(db):
         ]
     )  # fmt: skip
     found = await db.query(Statistics(user="alice"))
-    assert found.bought.quote == D("123456789012345678.123456789012345679")
+    assert found.bought.quote == D("123456789012345.123456789012345679")
     assert (found.bought.fills, found.sold.fills, found.sold.quote) == (2, 1, D(139))
     assert found.counted_volume == found.bought.quote
     assert found.wear == Wear(volume=D(150), total=D("0.47"), fee=D("0.03"), spread=D("0.3"), slippage=D("-0.06"),
@@ -122,4 +122,4 @@ def test_points(volume, expected):
 
 def test_wear_adds_up_exactly():
     one = Wear(volume=ODD, total=D("1E-18"))
-    assert together([one, one]) == Wear(volume=D("246913578024691356.246913578024691356"), total=D("2E-18"))
+    assert together([one, one]) == Wear(volume=D("246913578024690.246913578024691356"), total=D("2E-18"))
