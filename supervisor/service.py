@@ -23,7 +23,7 @@ from actors.adapters.clock import WallClock, system_now_ms, watch
 from actors.adapters.vault import FileVault
 from actors.desk import Settings
 from actors.ports import Vault
-from supervisor import config, userfile, users
+from supervisor import config, dumps, userfile, users
 from supervisor.config import Config
 from supervisor.control.office import Levers
 from supervisor.endings import Ending, stuck, until_signal
@@ -48,6 +48,7 @@ class Options(Struct, frozen=True, kw_only=True):
 
 def run(options: Options) -> int:
     """Runs until a signal. Raises: OtodError; whatever it raises before trading, nothing has touched the network."""
+    dumps.leave_none()
     settings = config.load(options.config)
     wishes = userfile.load_users(options.apply) if options.apply is not None else ()
     state_dir = config.state_directory(options.state_dir, settings.state_dir, os.environ)

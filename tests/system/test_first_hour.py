@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,17 +28,6 @@ pytestmark = pytest.mark.system
 CANARY = "c4n4ryS3ssionC00kie"
 SETTINGS = ["--token", "KOGE", "--target-volume", "150", "--order-amount", "50", "--buy-offset", "0.05"]
 SETTINGS += ["--sell-offset", "-0.05"]
-    "--token",
-    "KOGE",
-    "--target-volume",
-    "150",
-    "--order-amount",
-    "50",
-    "--buy-offset",
-    "0.05",
-    "--sell-offset",
-    "-0.05",
-]
 PASTE = """curl 'http://127.0.0.1:8701/bapi/defi/v1/private/alpha-trade/order/get-open-order' \\
   -H 'accept: */*' -H 'clienttype: web' \\
   -b 'paper_account={user}; p20t={canary}' \\
@@ -138,9 +127,12 @@ def secrets_seen(place: Place) -> list[str]:
     seen = [str(path) for path in (place.directory / "s").rglob("*") if path.is_file() and _holds(path)]
     seen += [str(path) for path in (place.log,) if _holds(path)]
     seen += ["an event" for frame in place.heard if CANARY.encode() in frame]
-    for name in ("cmdline", "environ"):
-        if CANARY.encode() in Path(f"/proc/{place.process.pid}/{name}").read_bytes():
-            seen.append(name)
+    process = Path(f"/proc/{place.process.pid}")
+    assert CANARY.encode() not in (process / "cmdline").read_bytes()
+    with suppress(PermissionError):  # who is not root may not even look: the process is not dumpable
+        assert CANARY.encode() not in (process / "environ").read_bytes()
+    cores = next(line for line in (process / "limits").read_text().splitlines() if "core file" in line)
+    assert cores.split()[4:6] == ["0", "0"]
     return seen
 
 
