@@ -1,0 +1,141 @@
+"""`daily` over a year of many users: what a person waits for, in published day files and in one big file (baseline).
+
+python -m tests.bench.year [DAYS=20] [USERS=100] [FILLS_A_DAY=100000] [DIRECTORY]
+
+The issue's year is `365 100 100000`: 36.5 million fills, 18 million pairs, some GB and minutes to generate. With a
+DIRECTORY the files stay there and are used again.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import duckdb
+
+from actors.adapters import duck_shadow, duck_views
+from actors.adapters.duck_schema import DAY_MS, day_number, day_text, ddl
+
+THREADS = 2
+FIRST_DAY = day_number("2026-01-01")
+QUERIES = {
+    "daily, all": "SELECT * FROM daily",
+    "daily, summed": "SELECT sum(volume), sum(wear) FROM daily",
+    "daily, one user": "SELECT * FROM daily WHERE \"user\" = 'user7'",
+    "daily, a month": "SELECT * FROM daily WHERE day BETWEEN '2026-01-03' AND '2026-02-03'",
+    "daily, recomputed": """
+        SELECT "user", epoch_ms(exchange_time) // 86400000 AS day, token, sum(quote_quantity),
+               sum(quote_quantity * CAST(mul_point AS DECIMAL(10,2))) FROM fills WHERE side = 'BUY' GROUP BY ALL""",
+    "daily_points": "SELECT sum(points) FROM daily_points",
+    "fills, one pair": "SELECT fill_id, price FROM fills WHERE pair_id = 'user7-2026-01-02-3'",
+}
+
+
+def generate(connection, day, users, fills):
+    """One day in the live tables: fills of pairs of one buy and one sell each."""
+    name, start = day_text(day), day * DAY_MS * 1000
+    step = DAY_MS * 1000 // fills
+    connection.execute(
+        "INSERT INTO fills SELECT 'user' || (i // 2 % $1), 'KOGE', 'ALPHA_22USDT',"
+        " 'user' || (i // 2 % $1) || $2 || (i // 2 // $1), CAST($3 * CAST(1000000 AS BIGINT) + i AS VARCHAR),"
+        " if(i % 2 = 0, 'working', 'pending'), if(i % 2 = 0, 'BUY', 'SELL'), 48 + (hash(i) % 9999) / 10000,"
+        " 1 + (hash(i + 1) % 9999) / 10000, 50 + (hash(i + 2) % 99999999) / 100000000,"
+        " (hash(i + 3) % 9999) / 100000000,"
+        " if(i % 2 = 0, 'ALPHA_22', 'USDT'), 4, CAST($3 * CAST(1000000 AS BIGINT) + i AS VARCHAR),"
+        " CAST(i AS VARCHAR), 'stream',"
+        " make_timestamptz($4 + i * $5), make_timestamptz($4 + i * $5 + 20000) FROM range($6) AS r(i)",
+        [users, f"-{name}-", day, start, step, fills],
+    )
+    connection.execute(
+        "INSERT INTO pairs BY NAME SELECT 'user' || (i % $1) AS \"user\", 'KOGE' AS token, 'ALPHA_22USDT' AS symbol,"
+        " 'user' || (i % $1) || $2 || (i // $1) AS pair_id, i // $1 AS number, 48 AS reference_price,"
+        " 48.02 AS buy_price, 47.97 AS sell_price, 1.04 AS quantity, 'closed' AS status, 'completed' AS outcome,"
+        " 50 + (hash(i) % 9999) / 100000000 AS buy_quote, 49.98 AS sell_quote, (hash(i) % 9999) / 1000000 AS wear,"
+        " 4.2 AS wear_bps, 0.01 AS wear_fee, 0.005 AS wear_spread, 0.001 AS wear_slippage, 0 AS wear_unwind,"
+        " 0.004 AS wear_dust, 0.0001 AS dust_quantity, 200 AS counted_volume,"
+        " make_timestamptz($3 + i * $4) AS intent_at, make_timestamptz($3 + i * $4) AS placed_at,"
+        " make_timestamptz($3 + i * $4 + 900000) AS closed_at, '[]' AS sales"
+        " FROM range($5) AS r(i)",
+        [users, f"-{name}-", start, step * 2, fills // 2],
+    )
+
+
+def make(directory, days, users, fills):
+    """Day files as the publisher makes them, and one file with everything."""
+    connection = duckdb.connect(config={"threads": str(THREADS), "memory_limit": "1GB"})
+    connection.execute("SET TimeZone = 'UTC'")
+    for statement in ddl():
+        connection.execute(_keyless(statement))
+    big = directory / "big.duckdb"
+    connection.execute(f"ATTACH '{big}' AS big (STORAGE_VERSION 'v1.4.0')")
+    for number in range(days):
+        day = FIRST_DAY + number
+        generate(connection, day, users, fills)
+        file = directory / f"day_{day_text(day)}.duckdb"
+        connection.execute(f"ATTACH '{file}' AS {duck_shadow.FILE} (STORAGE_VERSION 'v1.4.0')")
+        for statement in duck_shadow.make_day("bench", day):
+            connection.execute(statement)
+        connection.execute(f"CHECKPOINT {duck_shadow.FILE}")
+        for table in (*duck_views.PUBLISHED, duck_views.TOTALS):
+            what = "CREATE TABLE IF NOT EXISTS" if number == 0 else "INSERT INTO"
+            select = f"SELECT * FROM {duck_shadow.FILE}.{table}"
+            connection.execute(f"{what} big.{table} {'AS ' if number == 0 else ''}{select}")
+        connection.execute(f"DETACH {duck_shadow.FILE}")
+        connection.execute("DELETE FROM fills; DELETE FROM pairs")
+    for name, sql in duck_views.VIEWS.items():
+        connection.execute(f"CREATE VIEW big.{name} AS {sql}")
+    connection.execute("CHECKPOINT big")
+    connection.close()
+    duckdb.connect(str(directory / "catalogue.duckdb")).close()
+    (directory / "views.sql").write_text(duck_views.glob_script(directory))
+
+
+def _keyless(statement):
+    """Without its primary key: generating is not what is measured."""
+    return statement.partition(", PRIMARY KEY")[0] + (")" if ", PRIMARY KEY" in statement else "")
+
+
+def ask(directory, what, name):
+    """In a process of its own: prints seconds of the first and of the best of three more, and memory in MB."""
+    connection = duckdb.connect(config={"threads": str(THREADS)})
+    if what == "files":
+        connection.execute((directory / "views.sql").read_text())
+    else:
+        connection.execute(f"ATTACH '{directory / 'big.duckdb'}' AS big (READ_ONLY); USE big")
+    spent = []
+    for _ in range(4):
+        started = time.perf_counter()
+        rows = len(connection.execute(QUERIES[name]).fetchall())
+        spent.append(time.perf_counter() - started)
+    memory = int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) / 1024
+    print(
+        f"{name:18s} {what:6s} {rows:7d} rows  first {spent[0]:7.3f} s  then {min(spent[1:]):7.3f} s  {memory:6.0f} MB"
+    )
+
+
+def main():
+    if sys.argv[1:2] == ["--ask"]:
+        ask(Path(sys.argv[2]), *sys.argv[3:5])
+        return
+    days, users, fills = (int(word) for word in (*sys.argv[1:4], *("20", "100", "100000")[len(sys.argv[1:4]) :]))
+    with tempfile.TemporaryDirectory() as made:
+        directory = Path(sys.argv[4] if len(sys.argv) > 4 else made)
+        directory.mkdir(parents=True, exist_ok=True)
+        if not (directory / "views.sql").exists():
+            started = time.perf_counter()
+            make(directory, days, users, fills)
+            print(f"generated in {time.perf_counter() - started:.0f} s")
+        size = sum(file.stat().st_size for file in directory.glob("day_*")) / 2**20
+        print(f"{days} days, {users} users, {days * fills} fills: {size:.0f} MB in day files")
+        for name in QUERIES:
+            for what in ("files", "big"):
+                subprocess.run(
+                    [sys.executable, "-m", "tests.bench.year", "--ask", str(directory), what, name], check=True
+                )
+
+
+if __name__ == "__main__":
+    main()
