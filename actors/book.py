@@ -105,6 +105,11 @@ class Book:
     def market(self) -> Market | None:
         return self._markets.get(self.config.token)
 
+    def market_of_live(self) -> Market | None:
+        """Of the oldest live pair; not the one of the user's token if that was changed meanwhile."""
+        symbols = [oto.pair_of(state).plan.symbol for state in self.live.values()]
+        return next((found for found in self._markets.values() if found.instrument.symbol in symbols[:1]), None)
+
     @property
     def symbol(self) -> str | None:
         return self.market.instrument.symbol if self.market is not None else None

@@ -26,7 +26,10 @@ class Markets:
         self._asked: set[str] = set()
 
     def look_up(self) -> None:
-        """Asks for what is needed and not known; joins the feed of the user's token, but never under a live pair."""
+        """Asks for what is needed and not known; joins the feed of the live pair's market, else of the user's token.
+
+        A live pair keeps the feed it has: its guard knows the pair's orders, and it is told there that they are over.
+        """
         trader, book = self._trader, self._trader.book
         if not trader.outlook.retry_over():
             return
@@ -34,8 +37,8 @@ class Markets:
             if name not in self._asked:
                 self._asked.add(name)
                 trader.spawn(partial(trader.tasks.resolve, name, tradable=tradable))
-        market = book.market
-        if market is None or book.live or self._symbol == market.instrument.symbol:
+        market = book.market if not book.live else book.market_of_live()
+        if market is None or self._symbol == market.instrument.symbol or (book.live and self.link is not None):
             return
         self._symbol = market.instrument.symbol
         self.link = trader.world.feeds.use(trader.world.user, market)
