@@ -152,11 +152,12 @@ def at_rest(world: World) -> Iterator[tuple[str, str | None]]:
 
 
 def _fills(world: World, user: str, fills: tuple[Fill, ...]) -> Iterator[str]:
+    by_hand = world.by_hand(user)
     theirs = Counter(
         (f.symbol, str(f.order_id), f.side, f.price, f.quantity, f.quote, f.commission, f.commission_asset,
          str(f.trade_id), f.time_ms)
         for f in fills
-        if (f.symbol, f.order_id) not in world.manual
+        if (f.symbol, f.order_id) not in by_hand
     )  # fmt: skip
     ours = Counter(
         (f.symbol, f.order_id, f.side, f.price, f.quantity, f.quote_quantity, f.commission, f.commission_asset,
@@ -169,9 +170,10 @@ def _fills(world: World, user: str, fills: tuple[Fill, ...]) -> Iterator[str]:
 
 def _orders(world: World, user: str, orders: tuple[Order, ...]) -> Iterator[str]:
     rows = {(row.symbol, row.order_id): row for row in world.disk.of(OrderRow, user)}
+    by_hand = world.by_hand(user)
     for order in orders:
         row = rows.get((order.symbol, str(order.order_id)))
-        if order.key in world.manual:
+        if order.key in by_hand:
             if row is not None and row.pair_id is not None:
                 yield f"foreign order {order.order_id} counted as of {row.pair_id}"
         elif row is None:
@@ -205,7 +207,8 @@ def _progress(world: World, user: str, fills: tuple[Fill, ...]) -> Iterator[str]
     shown = world.life.daemon.snapshot(user) if world.life is not None else None
     if shown is None or shown.progress is None:
         return
-    own = [f for f in fills if (f.symbol, f.order_id) not in world.manual and f.side == "BUY"]
+    by_hand = world.by_hand(user)
+    own = [f for f in fills if (f.symbol, f.order_id) not in by_hand and f.side == "BUY"]
     volume = sum((f.quote for f in own if date_of(f.time_ms) == shown.progress.day), Decimal(0))
     if shown.progress.volume != volume:
         yield f"progress shows {shown.progress.volume} bought on {shown.progress.day}, the exchange {volume}"

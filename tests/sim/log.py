@@ -41,7 +41,7 @@ class Record:
 
     def about(self, user: str | None, last: int = 40) -> list[Line]:
         """The newest lines that concern a user; None: all."""
-        found = [line for line in self.lines if user is None or user in str(line)]
+        found = [line for line in self.lines if line.event != "permit_blocked" and (user or "") in str(line)]
         return found[-last:]
 
 

@@ -134,8 +134,7 @@ async def _through(struck: Counter[str], weather: StormyWeather, faults: Faults,
                 trouble.start_soon(hands.run, name="hands")
                 trouble.start_soon(trio.sleep_forever)
         storm.end()
-        for symbol, order_id in sorted(world.manual):  # else each restart would find foreign orders anew
-            world.exchange.end_order(symbol, order_id, world.exchange.now_ms)
+        _end_orders_by_hand(world)
         await _heal(world, hands)
         await _come_to_rest(world, hands)
         await _restart(world)
@@ -158,6 +157,13 @@ async def _until_broken(world: World, scope: trio.CancelScope) -> None:
         world.life.kill()
     world.closing = True
     scope.cancel()
+
+
+def _end_orders_by_hand(world: World) -> None:
+    """Else each restart would find foreign orders anew."""
+    for user in world.names:
+        for symbol, order_id in sorted(world.by_hand(user)):
+            world.exchange.end_order(symbol, order_id, world.exchange.now_ms)
 
 
 async def _until_too_late(world: World) -> None:
@@ -206,6 +212,7 @@ async def _come_to_rest(world: World, hands: Hands) -> None:
             if shown is not None and shown.pair is None and shown.wanted == "stopped":
                 left.discard(user)
         await trio.sleep(ATTEMPT_S)
+    _end_orders_by_hand(world)
     await trio.sleep(30)  # late looks and rows
     for what, user in at_rest(world):
         world.violate(what, user)

@@ -162,7 +162,6 @@ class World:
         self.broken = trio.Event()  # the first violation
         self.struck: Counter[str] = Counter()  # what happened how often: faults, acts, deaths
         self.resumes: set[tuple[str, str]] = set()  # (user, who): operators who asked for the end of pauses
-        self.manual: set[tuple[str, int]] = set()  # (symbol, order id): orders that the users placed by hand
         self.names = tuple(user.name for user in options.users)
         self.net = SimNet(weather or Calm(self.rng("net")))
         self.wall = SimWall(options.start_ms)  # the daemon's
@@ -191,6 +190,11 @@ class World:
             self.violations.append(Violation(trio.current_time(), what, user))
             self.record.add("error", "VIOLATION", {"user": user, "what": what})
             self.broken.set()
+
+    def by_hand(self, user: str) -> set[tuple[str, int]]:
+        """(symbol, order id) of the orders that the user placed on the web site: the daemon places no plain BUY."""
+        orders = self.exchange.audit(user).orders
+        return {order.key for order in orders if not order.list_id and order.side == "BUY"}
 
     def holdings(self, user: UserOptions) -> list[tuple[str, Decimal]]:
         """(asset, amount) that a user has from elsewhere."""
