@@ -10,7 +10,7 @@ missing is said at once, and nothing that is said ever holds a value.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from urllib.parse import urlsplit
 
 import msgspec
@@ -376,8 +376,3 @@ def _powershell(text: str) -> str:
     return re.sub(
         r"`(.)|\"\"", lambda it: '"' if it[1] is None else _PS_ESCAPES.get(it[1], it[1]), text, flags=re.DOTALL
     )
-
-
-def as_mapping(secrets: Secrets) -> Mapping[str, Mapping[str, str]]:
-    """What the vault seals."""
-    return {"cookies": dict(secrets.cookies), "headers": dict(secrets.headers)}

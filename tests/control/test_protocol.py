@@ -140,7 +140,7 @@ def test_any_document_is_answered(document):
 
 
 def check_answerable(frame):
-    _, request = decode(frame)
+    request_id, request = decode(frame)
     if isinstance(request, Refusal):
         reply = json.loads(encode_refusal(request_id, request))
         assert reply["error"]["code"] == "BAD_FRAME"
