@@ -7,6 +7,8 @@
 Root and the daemon's own user are operators, whatever the configuration says; with empty lists nobody else is. Whoever
 is none of these is a stranger: every request is answered NOT_PERMITTED, whatever is in it, so it tells nothing.
 
+A caller of the remote socket is known by the common name of its certificate instead (`[control.remote]`).
+
 Entries are uids, or names of users or groups; a caller belongs to its primary group and to those that list it. What the
 system says of a uid is remembered until the configuration is read again (system.reload).
 """
@@ -72,12 +74,16 @@ class Access:
         operators: Iterable[Entry] = (),
         viewers: Iterable[Entry] = (),
         users: Mapping[str, Iterable[Entry]] | None = None,
+        remote_operators: Iterable[str] = (),
+        remote_viewers: Iterable[str] = (),
         own_uid: int,
         names: Callable[[int], frozenset[str]] = names_of,
     ) -> None:
         self._operators = frozenset(operators) | {0, own_uid}
         self._viewers = frozenset(viewers)
         self._users = {user: frozenset(entries) for user, entries in (users or {}).items()}
+        self._remote_operators = frozenset(remote_operators)
+        self._remote_viewers = frozenset(remote_viewers)
         self._names = names
         self._known: dict[int, Rights] = {}
 
@@ -87,6 +93,11 @@ class Access:
         if found is None:
             found = self._known[uid] = self._look_up(uid)
         return found
+
+    def remote(self, name: str) -> Rights:
+        """Of a client with a certificate of this common name; an empty one is nobody's."""
+        acts = bool(name) and name in self._remote_operators
+        return Rights(looks=acts or (bool(name) and name in self._remote_viewers), acts=acts)
 
     def _look_up(self, uid: int) -> Rights:
         if uid in self._operators:

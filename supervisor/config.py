@@ -44,6 +44,7 @@ DEFAULT_PATH = Path("/etc/otod/otod.toml")
 
 DAY_S = 86_400
 _DIRECTORY = Text(r"|/.*", 'an absolute path, or "" for the usual place')
+_COMMON_NAME = Text(r"[^\x00-\x1f\x7f]{1,64}", "the common name of a certificate")
 _USER = Text(USER_NAME, "a user name: a-z 0-9 _ -, at most 32")
 
 Callers = tuple[int | str, ...]
@@ -73,6 +74,17 @@ class Exchange(Struct, frozen=True, kw_only=True):
     rates: Rates = Rates()
 
 
+class Remote(Struct, frozen=True, kw_only=True):
+    """[control.remote] Off while listen is "". A caller is the common name of its certificate."""
+
+    listen: Annotated[str, Text(r"|tls\+tcp://\S+:[0-9]{1,5}", '"", or tls+tcp://ADDRESS:PORT')] = ""
+    certificate: Annotated[str, _DIRECTORY] = ""
+    key: Annotated[str, _DIRECTORY] = ""
+    clients_ca: Annotated[str, _DIRECTORY] = ""
+    operators: Annotated[tuple[str, ...], ListOf(_COMMON_NAME)] = ()
+    viewers: Annotated[tuple[str, ...], ListOf(_COMMON_NAME)] = ()
+
+
 class Control(Struct, frozen=True, kw_only=True):
     """[control] Who may do what is decided by the caller's uid, as the kernel tells it."""
 
@@ -80,6 +92,7 @@ class Control(Struct, frozen=True, kw_only=True):
     viewers: Annotated[Callers, ListOf(UidOrName())] = ()
     users: Annotated[dict[str, Callers], MapOf(_USER, ListOf(UidOrName()))] = {}
     socket_mode: Annotated[str, Word("0600", "0660", "0666")] = "0660"
+    remote: Remote = Remote()
 
 
 class Store(Struct, frozen=True, kw_only=True):
@@ -203,6 +216,11 @@ def read(document: Mapping[str, Any]) -> tuple[Config, list[Problem]]:
     if config.supervision.delay_s > config.supervision.delay_s_max:
         shown = show(config.supervision.delay_s)
         problems.append(Problem("supervision.delay_s", shown, "allowed: at most supervision.delay_s_max"))
+    remote = config.control.remote
+    if remote.listen:
+        for key in ("certificate", "key", "clients_ca"):
+            if not getattr(remote, key):
+                problems.append(Problem(f"control.remote.{key}", None, "missing; listen needs all three files"))
     for (section, key), what in NOT_YET.items():
         if getattr(getattr(config, section), key) != getattr(getattr(Config(), section), key):
             problems.append(Problem(f"{section}.{key}", None, f"this version has no {what} yet; leave it out"))

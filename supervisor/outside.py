@@ -16,7 +16,7 @@ from actors.adapters.websocket import Timing, TrioSockets
 from actors.ports import Log, Started, Vault, Wall
 from supervisor.bus import EventBus
 from supervisor.control.memory import ReplyMemory
-from supervisor.control.server import PERMISSIONS
+from supervisor.control.server import PERMISSIONS, Remote
 from supervisor.control.server import run as run_control
 from supervisor.sessions import Sessions
 from supervisor.spec import Start
@@ -83,9 +83,11 @@ def real_world(
 class ControlBody:
     """Makes the body of the child `control` for a daemon; what clients sent stays known over its incarnations."""
 
-    def __init__(self, place: Place, outside: Outside, permissions: int = PERMISSIONS) -> None:
-        """permissions: file mode of the sockets."""
-        self._place, self._outside, self._permissions = place, outside, permissions
+    def __init__(
+        self, place: Place, outside: Outside, permissions: int = PERMISSIONS, remote: Remote | None = None
+    ) -> None:
+        """permissions: file mode of the sockets. remote: a further socket, for callers with certificates."""
+        self._place, self._outside, self._permissions, self._remote = place, outside, permissions, remote
         self._memory = ReplyMemory()
 
     def __call__(self, daemon: Daemon) -> Start:
@@ -100,6 +102,7 @@ class ControlBody:
                 log=self._outside.log.bind(child="control"),
                 rate=self._outside.rate,
                 permissions=self._permissions,
+                remote=self._remote,
                 task_status=task_status,
             )
 

@@ -26,6 +26,7 @@ from actors.ports import Vault
 from supervisor import config, dumps, userfile, users
 from supervisor.config import Config
 from supervisor.control.office import Levers
+from supervisor.control.server import Remote
 from supervisor.endings import Ending, stuck, until_signal
 from supervisor.log import Logging
 from supervisor.outside import ControlBody, Limits, Place, real_world
@@ -185,9 +186,15 @@ class Service:
                 commit_rows=settings.store.commit_rows,
                 renew_s=exchange.listen_key_renew_s,
             ),
-            control=ControlBody(place, outside, int(settings.control.socket_mode, 8)),
+            control=ControlBody(place, outside, int(settings.control.socket_mode, 8), _remote(settings.control.remote)),
             paper=paper,
             kept=config.kept(settings.supervision),
             on_stuck=stuck,
             access=config.access(settings.control),
         )
+
+
+def _remote(remote: config.Remote) -> Remote | None:
+    if not remote.listen:
+        return None
+    return Remote(listen=remote.listen, certificate=remote.certificate, key=remote.key, clients_ca=remote.clients_ca)

@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from actors.errors import OtodError, Refusal
 from actors.ports import Log
+from supervisor.access import Rights
 from supervisor.bus import EventBus
 from supervisor.control import table
 from supervisor.control.commands import AllFailed, perform
@@ -18,14 +19,15 @@ REQUEST_S_MAX = 10.0  # a client waits longer (otoctl 15 s), so that it always h
 
 
 class Caller(Struct, frozen=True):
-    """Who is on the other end of the connection, as the kernel says."""
+    """Who is on the other end of the connection, as the kernel says; certified: the name in a remote's certificate."""
 
     uid: int
     pid: int
+    certified: str | None = None
 
     @property
     def who(self) -> str:
-        return f"{self.uid}:{self.pid}"
+        return f"{self.uid}:{self.pid}" if self.certified is None else f"tls:{self.certified}"
 
 
 class Desk:
@@ -41,7 +43,7 @@ class Desk:
     async def answer(self, frame: bytes, caller: Caller) -> bytes:
         """Always a reply, whatever the frame. A stranger's is always the same one."""
         request_id, request = decode(frame)
-        if self._office.access.rights(caller.uid).stranger:
+        if self._rights(caller).stranger:
             await trio.lowlevel.checkpoint()
             return encode_refusal(request_id, not_permitted())
         if isinstance(request, Refusal):
@@ -53,7 +55,7 @@ class Desk:
         return await self._perform_once(request, frame, caller)
 
     async def _perform_once(self, request: Request, frame: bytes, caller: Caller) -> bytes:
-        key = (caller.uid, caller.pid, request.id, request.cmd)
+        key = (caller.who, request.id, request.cmd)
         try:
             slot, first = self._memory.claim(key, frame, now_s=self._now_s())
         except Refusal as error:
@@ -82,7 +84,7 @@ class Desk:
                     who=caller.who,
                     log=self._log,
                     rate=self._rate,
-                    rights=self._office.access.rights(caller.uid),
+                    rights=self._rights(caller),
                 )
         except trio.TooSlowError:
             return _timed_out(request.id)
@@ -91,6 +93,10 @@ class Desk:
         except OtodError as error:
             return encode_refusal(request.id, error)
         return encode_reply(request.id, data)
+
+    def _rights(self, caller: Caller) -> Rights:
+        access = self._office.access
+        return access.rights(caller.uid) if caller.certified is None else access.remote(caller.certified)
 
     def _now_s(self) -> float:
         return trio.current_time() / self._rate

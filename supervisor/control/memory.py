@@ -20,8 +20,8 @@ KEPT_S = 600.0
 REPLIES_MAX = 10_000  # sixteen acting requests a second for ten minutes
 REPLY_BYTES_MAX = 32 << 20  # of all kept replies: those about a thousand users are some 600 kB each
 
-Key = tuple[int, int, RequestId, str]
-"""The caller's uid and pid, the request id, the command."""
+Key = tuple[str, RequestId, str]
+"""The caller (uid and pid, or the name in its certificate), the request id, the command."""
 
 
 class Slot(Struct):
@@ -55,7 +55,7 @@ class ReplyMemory:
             return slot, True
         if slot.frame != digest:
             raise Refusal(
-                f"id {echo(key[2])} was used for another {key[3]} within the last {KEPT_S / 60:.0f} minutes",
+                f"id {echo(key[1])} was used for another {key[2]} within the last {KEPT_S / 60:.0f} minutes",
                 code="BAD_ARGUMENT",
                 do="give every request an id of its own, or none",
             )

@@ -24,6 +24,7 @@ from typing import Any
 
 import pynng  # type: ignore[import-untyped]  # it ships no types
 import trio
+from msgspec import Struct
 
 from actors.errors import Refusal, Unusable
 from actors.ports import Asked, Inbox, Log, Started, Stop
@@ -45,6 +46,15 @@ PERMISSIONS = 0o660  # callers come in through the group
 PATH_BYTES_MAX = 107  # of a unix socket address
 
 
+class Remote(Struct, frozen=True, kw_only=True):
+    """[control.remote]: listen is a tls+tcp URL; the others are PEM files."""
+
+    listen: str
+    certificate: str
+    key: str
+    clients_ca: str
+
+
 async def run(
     inbox: Inbox,
     *,
@@ -57,16 +67,20 @@ async def run(
     rate: float = 1.0,
     contexts: int = CONTEXTS,
     permissions: int = PERMISSIONS,
+    remote: Remote | None = None,
     task_status: Started,
 ) -> None:
     """The body of the child `control`.
 
     bus, memory: belong to the supervisor and outlive incarnations. rate: trio seconds per real second (--speed), so
-    that operators' deadlines stay real ones. permissions: mode of both sockets. Raises: Unusable, a socket cannot be
-    opened.
+    that operators' deadlines stay real ones. permissions: mode of both sockets. remote: where callers with
+    certificates may come in. Raises: Unusable, a socket cannot be opened.
     """
     with ExitStack() as stack:
         control = stack.enter_context(_listen(pynng.Rep0, control_url, permissions))
+        if remote is not None:
+            _listen_remote(control, remote)
+            log.info("control_listening_remote", at=remote.listen)
         events = stack.enter_context(_listen(pynng.Pub0, events_url, permissions, partial(_admit, office)))
         workers = [stack.enter_context(control.new_context()) for _ in range(contexts)]
         listener = stack.enter_context(bus.listen("pub"))
@@ -175,9 +189,24 @@ def _caller(pipe: Any) -> Caller | None:
     for option in (b"ipc:peer-uid", b"ipc:peer-pid"):
         value = pynng.ffi.new("uint64_t *")
         if pynng.lib.nng_pipe_get_uint64(pipe.pipe, option, value) != 0:
-            return None
+            return _certified(pipe)
         told.append(int(value[0]))
-    return Caller(*told)
+    uid, pid = told
+    return Caller(uid, pid)
+
+
+def _certified(pipe: Any) -> Caller | None:
+    """A caller over TLS: the name in its certificate, which was checked. None: there is none, or it hung up."""
+    verified = pynng.ffi.new("bool *")
+    name = pynng.ffi.new("char **")
+    if pynng.lib.nng_pipe_get_bool(pipe.pipe, b"tls-verified", verified) != 0 or not verified[0]:
+        return None
+    if pynng.lib.nng_pipe_get_string(pipe.pipe, b"tls-peer-cn", name) != 0:
+        return None
+    try:
+        return Caller(-1, -1, pynng.ffi.string(name[0]).decode(errors="replace"))
+    finally:
+        pynng.lib.nng_strfree(name[0])
 
 
 # -- events
@@ -224,6 +253,29 @@ def _listen(kind: Any, url: str, permissions: int, admit: Callable[[Any], None] 
         socket.close()
         raise Unusable(f"cannot listen: {error}", where=str(path), do="check the directory and its owner") from error
     return socket
+
+
+def _listen_remote(socket: Any, remote: Remote) -> None:
+    """Only clients with a certificate of our authority come in. Raises: Unusable."""
+    where = remote.listen
+    try:
+        texts = [Path(file).read_text() for file in (remote.certificate, remote.key, remote.clients_ca)]
+        certificate, key, authority = texts
+        socket.tls_config = pynng.TLSConfig(
+            pynng.TLSConfig.MODE_SERVER,
+            own_key_string=key,
+            own_cert_string=certificate,
+            ca_string=authority,
+            auth_mode=pynng.TLSConfig.AUTH_MODE_REQUIRED,
+        )
+        socket.listen(where)
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        raise Unusable(
+            f"a certificate or key cannot be read: {error}", where=where, do="see [control.remote]"
+        ) from None
+    except pynng.NNGException as error:
+        do = "see [control.remote]: port, and PEM files (no Ed25519 keys)"
+        raise Unusable(f"cannot listen: {error}", where=where, do=do) from error
 
 
 def _usable_path(url: str) -> Path:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -63,7 +64,7 @@ class Client:
 
     def __init__(self, environ: Mapping[str, str], *, socket: str | None, timeout_s: float) -> None:
         self._timeout_s = timeout_s
-        self._socket, self.url = _connect(candidates(environ, socket), round(timeout_s * 1000))
+        self._socket, self.url = _connect(candidates(environ, socket), round(timeout_s * 1000), environ)
 
     def __enter__(self) -> Client:
         return self
@@ -97,12 +98,35 @@ class Client:
         return reply["data"]
 
 
-def _connect(urls: list[str], timeout_ms: int) -> tuple[Any, str]:
+def _certificates(url: str, environ: Mapping[str, str]) -> Any:
+    """Of $OTOD_TLS_CA, $OTOD_TLS_CERT and $OTOD_TLS_KEY, PEM files. Raises: Trouble."""
+    import pynng
+
+    try:
+        authority, certificate, key = (Path(environ[f"OTOD_TLS_{word}"]).read_text() for word in ("CA", "CERT", "KEY"))
+    except KeyError as missing:
+        raise Trouble(f"{url} needs certificates\n  -> set {missing.args[0]} to a PEM file", EXIT_USAGE) from None
+    except OSError as error:
+        raise Trouble(f"{error.filename}: {error.strerror}", EXIT_FAILED) from None
+    host = url.partition("://")[2].rpartition(":")[0]
+    return pynng.TLSConfig(
+        pynng.TLSConfig.MODE_CLIENT,
+        own_key_string=key,
+        own_cert_string=certificate,
+        ca_string=authority,
+        server_name=host,
+        auth_mode=pynng.TLSConfig.AUTH_MODE_REQUIRED,
+    )
+
+
+def _connect(urls: list[str], timeout_ms: int, environ: Mapping[str, str]) -> tuple[Any, str]:
     import pynng
 
     forbidden: list[str] = []
     for url in urls:
         socket = pynng.Req0(send_timeout=timeout_ms, recv_timeout=timeout_ms, recv_max_size=REPLY_BYTES_MAX)
+        if url.startswith("tls+"):
+            socket.tls_config = _certificates(url, environ)
         # a broken connection is an error to us: asking again by itself might act twice (probes § 1)
         pynng.check_err(pynng.lib.nng_socket_set_ms(socket.socket, b"req:resend-time", -1))
         try:

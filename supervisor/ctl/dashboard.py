@@ -120,12 +120,12 @@ def foot(board: Dashboard) -> str:
         return f"{verb} {board.pending.user}? {verb[0]} or y does it, any other key does not"
     if board.typing:
         return f"filter: {board.filter}▏ (enter ends, escape clears)"
-    parts = [FOOT]
+    parts = [board.said] if board.said else []
     if board.order != "name":
         parts.append(f"by {board.order}")
     if board.filter:
         parts.append(f"filter {board.filter!r}")
-    return " · ".join([board.said, *parts] if board.said else parts)
+    return " · ".join([*parts, FOOT])
 
 
 # -- keys as a terminal sends them

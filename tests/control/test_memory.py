@@ -8,7 +8,7 @@ from actors.errors import Refusal
 from supervisor.control import memory
 from supervisor.control.memory import KEPT_S, ReplyMemory
 
-KEY = (1000, 7, "id-1", "trading.stop")
+KEY = ("1000:7", "id-1", "trading.stop")
 
 
 def settled(replies, key=KEY, *, now_s=0.0, reply=b"reply"):
@@ -41,8 +41,8 @@ def test_a_repeat_of_one_under_way_waits_for_it():
 
 @pytest.mark.parametrize(
     "other",
-    [(1001, 7, "id-1", "trading.stop"), (1000, 8, "id-1", "trading.stop"), (1000, 7, 1, "trading.stop"),
-     (1000, 7, "id-1", "trading.start")],
+    [("1001:7", "id-1", "trading.stop"), ("1000:8", "id-1", "trading.stop"), ("1000:7", 1, "trading.stop"),
+     ("1000:7", "id-1", "trading.start")],
 )  # fmt: skip
 def test_another_caller_id_or_command_is_another_request(other):
     replies = ReplyMemory()
@@ -77,16 +77,16 @@ def test_it_stays_bounded_in_number(monkeypatch):
     monkeypatch.setattr(memory, "REPLIES_MAX", 10)
     replies = ReplyMemory()
     for n in range(50):
-        settled(replies, (1, 1, n, "x"))
+        settled(replies, ("1:1", n, "x"))
     assert len(replies) <= 10
-    assert not replies.claim((1, 1, 49, "x"), b"frame", now_s=0)[1]
+    assert not replies.claim(("1:1", 49, "x"), b"frame", now_s=0)[1]
 
 
 def test_it_stays_bounded_in_bytes(monkeypatch):
     monkeypatch.setattr(memory, "REPLY_BYTES_MAX", 100)
     replies = ReplyMemory()
     for n in range(50):
-        settled(replies, (1, 1, n, "x"), reply=b"r" * 10)
+        settled(replies, ("1:1", n, "x"), reply=b"r" * 10)
     assert len(replies) <= 12
 
 
@@ -95,5 +95,5 @@ def test_what_is_under_way_is_never_forgotten(monkeypatch):
     replies = ReplyMemory()
     replies.claim(KEY, b"frame", now_s=0)
     for n in range(50):
-        settled(replies, (1, 1, n, "x"), now_s=n * KEPT_S)
+        settled(replies, ("1:1", n, "x"), now_s=n * KEPT_S)
     assert not replies.claim(KEY, b"frame", now_s=0)[1]
