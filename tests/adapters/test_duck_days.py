@@ -286,6 +286,18 @@ async def test_a_day_leaves_slice_by_slice(db, wall, monkeypatch):
     assert counts[0] == 3 + 3  # the cut is made by time: what happened in one millisecond leaves together
 
 
+async def test_a_slice_that_fails_leaves_everything_as_it_was(db, wall, monkeypatch):
+    await old_day(db, wall)
+    before = stored(db, rows.FillRow)
+    monkeypatch.setitem(duck_retention.LEAVING, "price_1s", "no such column")
+    with pytest.raises(duckdb.ParserException):
+        await db.checkpoint()
+    assert stored(db, rows.FillRow) == before
+    monkeypatch.undo()
+    await db.checkpoint()
+    assert db.statistics().trimmed_rows == 12
+
+
 async def test_what_a_restart_may_need_does_not_leave(db, wall):
     await old_day(db, wall, fill("synthetic", source="synthetic"))
     await db.checkpoint()
