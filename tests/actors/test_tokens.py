@@ -11,7 +11,16 @@ from msgspec.structs import replace
 from actors import tokens
 from actors.domain.instrument import Token
 from actors.errors import MailboxFull, NoReply, NotNow, Refusal, StoreRefused, TokenError
-from actors.messages import DropKey, ListTokens, LoadTokens, RefreshTokens, Resolve
+from actors.messages import (
+    DropKey,
+    ForgetToken,
+    ListCatalogue,
+    ListTokens,
+    LoadTokens,
+    RefreshTokens,
+    Resolve,
+    ShowToken,
+)
 from actors.ports import Stop
 from actors.rows import InstrumentRow, TokenRow
 from supervisor.mailbox import Mailbox
@@ -339,3 +348,37 @@ async def test_an_overflown_mailbox_ends_it(world, autojump_clock):
             await world.start(first)
             for _ in range(100):
                 world.inbox.post(RefreshTokens())
+
+
+# -- for people
+
+
+async def test_the_catalogue_is_listed_those_asked_for_or_all(world):
+    world.list("ALPHA_9", "AIOT", fully_delisted=True)
+    await world.start()
+    await world.resolve()
+    (koge,) = await world.inbox.ask(ListCatalogue())
+    assert (koge.token.name, koge.trouble, koge.asked) == ("KOGE", None, True)
+    every = await world.inbox.ask(ListCatalogue(every=True))
+    assert [(one.token.name, one.asked) for one in every] == [("AIOT", False), ("KOGE", True)]
+    assert [one.token.name for one in await world.inbox.ask(ListCatalogue(find="aio", every=True))] == ["AIOT"]
+    assert "delisted" in every[0].trouble
+
+
+async def test_a_token_is_shown_whether_it_can_be_traded_or_not(world):
+    world.list("ALPHA_9", "AIOT", offline=True)
+    await world.start()
+    await world.resolve()
+    assert (await world.inbox.ask(ShowToken("AIOT"))).trouble == "is offline"
+    assert (await world.inbox.ask(ShowToken("ALPHA_22"))).instrument.symbol == "ALPHA_22USDT"
+    for question in (ShowToken("QQQ"), ForgetToken("QQQ")):
+        with pytest.raises(TokenError):
+            await world.inbox.ask(question)
+
+
+async def test_a_token_is_forgotten_once(world):
+    await world.start()
+    await world.resolve()
+    assert await world.inbox.ask(ForgetToken("KOGE")) is True
+    assert await world.inbox.ask(ForgetToken("KOGE")) is False
+    assert await world.inbox.ask(ListCatalogue()) == ()
