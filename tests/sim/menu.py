@@ -26,9 +26,13 @@ class Between(Struct, frozen=True):
 
 
 class Dish(Struct, frozen=True):
-    """runs: share of the runs that have it. share: least and most share of the occasions it strikes at. values: the
-    fields of the fault: a tuple is a choice, Between a range."""
+    """One fault that a run may draw.
 
+    name: of the draw. runs: share of the runs that have it. share: least and most share of the occasions it strikes at.
+    values: the fields of the fault: a tuple is a choice, Between a range.
+    """
+
+    name: str
     kind: Kind
     runs: float
     share: tuple[float, float]
@@ -49,43 +53,57 @@ SOON = Between(0.5, 6.0)
 PARTS = tuple(Decimal(part) for part in ("0.05", "0.3", "0.5", "0.8", "0.97"))
 
 MENU: tuple[Dish, ...] = (
-    Dish("lost_reply", 0.3, (0.01, 0.3), {"path": (*ANY, OTO)}),
-    Dish("lost_reply", 0.2, (0.01, 0.2), {"path": ANY, "processed": (False,)}),
-    Dish("late_reply", 0.2, (0.01, 0.2), {"path": ANY, "seconds": Between(1, 25)}),
-    Dish("http_error", 0.2, (0.005, 0.1), {"path": ANY, "status": (500, 502, 503, 504)}),
-    Dish("http_error", 0.15, (0.01, 0.2), {"path": ACTIONS, "status": (504,), "processed": (True,)}),
-    Dish("http_error", 0.15, (0.002, 0.02), {"status": (429, 418), "retry_after": (None, 1, 20)}),
-    Dish("http_error", 0.1, (0.001, 0.01), {"status": (403,)}),
-    Dish("html_body", 0.15, (0.002, 0.05), {"path": ANY, "processed": YES_OR_NO}),
-    Dish("truncated_body", 0.15, (0.002, 0.05), {"path": ANY}),
-    Dish("edit_body", 0.1, (0.002, 0.03), {"path": ("alpha-trade",), "remove": (["status"], ["orderId"], ["price"])}),
+    Dish("lost_reply", "lost_reply", 0.3, (0.01, 0.3), {"path": (*ANY, OTO)}),
+    Dish("lost request", "lost_reply", 0.2, (0.01, 0.2), {"path": ANY, "processed": (False,)}),
+    Dish("late_reply", "late_reply", 0.2, (0.01, 0.2), {"path": ANY, "seconds": Between(1, 25)}),
+    Dish("http_error", "http_error", 0.2, (0.005, 0.1), {"path": ANY, "status": (500, 502, 503, 504)}),
+    Dish("error after all", "http_error", 0.15, (0.01, 0.2), {"path": ACTIONS, "status": (504,), "processed": (True,)}),
+    Dish("throttled", "http_error", 0.15, (0.002, 0.02), {"status": (429, 418), "retry_after": (None, 1, 20)}),
+    Dish("blocked", "http_error", 0.1, (0.001, 0.01), {"status": (403,)}),
+    Dish("html_body", "html_body", 0.15, (0.002, 0.05), {"path": ANY, "processed": YES_OR_NO}),
+    Dish("truncated_body", "truncated_body", 0.15, (0.002, 0.05), {"path": ANY}),
     Dish(
+        "edit_body",
+        "edit_body",
+        0.1,
+        (0.002, 0.03),
+        {"path": ("alpha-trade",), "remove": (["status"], ["orderId"], ["price"])},
+    ),
+    Dish(
+        "error_code",
         "error_code",
         0.2,
         (0.005, 0.1),
         {"path": ANY, "code": ("100001001", "999999", "345"), "processed": YES_OR_NO},
     ),
     Dish(
+        "refusal",
         "error_code",
         0.15,
         (0.01, 0.2),
         {"path": (OTO, SALE), "code": ("481020", "481004", "000002"), "processed": (False,)},
     ),
-    Dish("login_expired", 0.1, (0.001, 0.02), {}),
-    Dish("verification", 0.1, (0.001, 0.02), {}),
-    Dish("late_acceptance", 0.3, (0.01, 0.3), {"path": (OTO, SALE), "seconds": SOON, "status": (0, 504)}),
-    Dish("read_lag", 0.4, (0.05, 0.9), {"seconds": SOON, "lists": ("open", "history", "both")}),
-    Dish("non_atomic", 0.3, (0.05, 0.9), {"seconds": SOON}),
-    Dish("short_history", 0.1, (0.01, 0.1), {"rows": (1, 3)}),
-    Dish("clock_skew", 0.1, (0.01, 0.1), {"seconds": (-10, -1, 1, 10)}),
-    Dish("drop_frame", 0.2, (0.01, 0.3), {"stream": USER, "word": ("", "TRADE", "NEW", "CANCELED")}),
-    Dish("drop_frame", 0.1, (0.01, 0.3), {"stream": BOTH}),
-    Dish("duplicate_frame", 0.2, (0.05, 0.9), {"stream": BOTH}),
-    Dish("delay_frame", 0.2, (0.05, 0.5), {"stream": BOTH, "seconds": Between(0.1, 20)}),
-    Dish("reorder_frame", 0.2, (0.05, 0.5), {"stream": BOTH}),
-    Dish("edit_frame", 0.1, (0.01, 0.1), {"stream": USER, "remove": (["z"], ["l"], ["X"], ["L"])}),
-    Dish("disconnect", 0.2, (0.002, 0.05), {"stream": BOTH}),
-    Dish("key_death", 0.15, (0.2, 0.9), {"seconds": Between(20, 120)}),
-    Dish("partial_fill", 0.3, (0.1, 0.9), {"part": PARTS, "seconds": Between(0.1, 25)}),
-    Dish("refuse_release", 0.2, (0.02, 0.3), {}),
+    Dish("login_expired", "login_expired", 0.1, (0.001, 0.02), {}),
+    Dish("verification", "verification", 0.1, (0.001, 0.02), {}),
+    Dish(
+        "late_acceptance",
+        "late_acceptance",
+        0.3,
+        (0.01, 0.3),
+        {"path": (OTO, SALE), "seconds": SOON, "status": (0, 504)},
+    ),
+    Dish("read_lag", "read_lag", 0.4, (0.05, 0.9), {"seconds": SOON, "lists": ("open", "history", "both")}),
+    Dish("non_atomic", "non_atomic", 0.3, (0.05, 0.9), {"seconds": SOON}),
+    Dish("short_history", "short_history", 0.1, (0.01, 0.1), {"rows": (1, 3)}),
+    Dish("clock_skew", "clock_skew", 0.1, (0.01, 0.1), {"seconds": (-10, -1, 1, 10)}),
+    Dish("drop_frame", "drop_frame", 0.2, (0.01, 0.3), {"stream": USER, "word": ("", "TRADE", "NEW", "CANCELED")}),
+    Dish("drop_frame of any", "drop_frame", 0.1, (0.01, 0.3), {"stream": BOTH}),
+    Dish("duplicate_frame", "duplicate_frame", 0.2, (0.05, 0.9), {"stream": BOTH}),
+    Dish("delay_frame", "delay_frame", 0.2, (0.05, 0.5), {"stream": BOTH, "seconds": Between(0.1, 20)}),
+    Dish("reorder_frame", "reorder_frame", 0.2, (0.05, 0.5), {"stream": BOTH}),
+    Dish("edit_frame", "edit_frame", 0.1, (0.01, 0.1), {"stream": USER, "remove": (["z"], ["l"], ["X"], ["L"])}),
+    Dish("disconnect", "disconnect", 0.2, (0.002, 0.05), {"stream": BOTH}),
+    Dish("key_death", "key_death", 0.15, (0.2, 0.9), {"seconds": Between(20, 120)}),
+    Dish("partial_fill", "partial_fill", 0.3, (0.1, 0.9), {"part": PARTS, "seconds": Between(0.1, 25)}),
+    Dish("refuse_release", "refuse_release", 0.2, (0.02, 0.3), {}),
 )

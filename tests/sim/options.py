@@ -143,134 +143,146 @@ def demo_config(token: str = "KOGE", *, target: Decimal = Decimal(500), **more: 
 
 def drawn(seed: int, *, users: int = 5, minutes: float = 10, profile: Profile = "normal") -> Options:
     """The swarm's options of a seed."""
-    rng = Random(f"{seed}/options")
-    dice = _Dice(rng, {"none": 0.0, "normal": 1.0, "harsh": 2.0}[profile])
-    tokens = ["KOGE", "LUMI", "PICO", "SPOTTY"][: rng.choice((1, 1, 2, 4))]
+    dice = Dice(f"{seed}", {"none": 0.0, "normal": 1.0, "harsh": 2.0}[profile])
+    tokens = ("KOGE", "LUMI", "PICO", "SPOTTY")[: dice.one("tokens", (1, 1, 2, 4))]
     return Options(
         seed=seed,
         minutes=minutes,
-        start_ms=rng.choice((START_MS, START_MS, BEFORE_MIDNIGHT_MS)),
-        users=tuple(_user(rng, user_name(number), rng.choice(tokens)) for number in range(1, users + 1)),
-        rules=_rules(rng),
-        real_rates=rng.random() < 0.2,
-        renew_s=rng.choice((1500.0, 60.0)),
-        rotate_s=rng.choice((81_000.0, 81_000.0, 120.0)),
-        net=_net(dice),
-        disk=_disk(dice),
-        process=_process(dice),
-        hands=_hands(dice),
-        faults=_faults(dice),
+        start_ms=dice.one("start", (START_MS, START_MS, BEFORE_MIDNIGHT_MS)),
+        users=tuple(_user(dice.of(f"user {number}"), user_name(number), tokens) for number in range(1, users + 1)),
+        rules=_rules(dice.of("rules")),
+        real_rates=dice.one("real rates", (False, False, False, False, True)),
+        renew_s=dice.one("renew", (1500.0, 60.0)),
+        rotate_s=dice.one("rotate", (81_000.0, 81_000.0, 120.0)),
+        net=_net(dice.family("net", 0.7)),
+        disk=_disk(dice.family("disk", 0.5)),
+        process=_process(dice.family("process", 0.7)),
+        hands=_hands(dice.family("hands", 0.6)),
+        faults=_faults(dice.family("faults", 0.8)),
     )
 
 
-class _Dice:
-    """Draws how much of each trouble there is; about half of the kinds are absent from any run."""
+class Dice:
+    """Draws by name: what is drawn for one name does not depend on what else is drawn, so that a seed stays what it is
+    when a new kind of trouble is added."""
 
-    def __init__(self, rng: Random, scale: float) -> None:
-        self.rng, self.scale = rng, scale
+    def __init__(self, name: str, scale: float) -> None:
+        self._name, self._scale = name, scale
 
-    def some(self, low: float, high: float, share: float = 0.5) -> float:
-        """0, or something between low and high, small values as likely as large ones."""
-        rng = self.rng
+    def rng(self, name: str) -> Random:
+        return Random(f"{self._name}/{name}")
+
+    def of(self, name: str) -> Dice:
+        return Dice(f"{self._name}/{name}", self._scale)
+
+    def family(self, name: str, share: float) -> Dice:
+        """Dice for one family of troubles, which a part of the runs has nothing of."""
+        present = self.rng(name).random() < share
+        return Dice(f"{self._name}/{name}", self._scale if present else 0.0)
+
+    def one(self, name: str, choices: tuple[Any, ...]) -> Any:
+        return self.rng(name).choice(choices)
+
+    def some(self, name: str, low: float, high: float, share: float = 0.5) -> float:
+        """0, or something between low and high; small values are as likely as large ones."""
+        rng = self.rng(name)
         present, much = rng.random() < share, low * (high / low) ** rng.random()
-        return much * self.scale if present and self.scale else 0.0
-
-    def family(self, share: float = 0.7) -> _Dice:
-        """Dice for one family of troubles; none of them in some runs."""
-        present = self.rng.random() < share
-        return _Dice(self.rng, self.scale if present else 0.0)
+        return much * self._scale if present else 0.0
 
 
-def _user(rng: Random, name: str, token: str) -> UserOptions:
-    crossing = rng.random() < 0.75
-    offset = Decimal(rng.choice(("0.02", "0.05", "0.1")))
+def _user(dice: Dice, name: str, tokens: tuple[str, ...]) -> UserOptions:
+    crossing = dice.one("crossing", (True, True, True, False))
+    offset = Decimal(dice.one("offset", ("0.02", "0.05", "0.1")))
     return UserOptions(
         name=name,
         trading=demo_config(
-            token,
-            target=Decimal(rng.choice((300, 2_000, 100_000))),
-            order_amount=Decimal(rng.choice((11, 50, 400))),
+            dice.one("token", tokens),
+            target=Decimal(dice.one("target", (300, 2_000, 100_000))),
+            order_amount=Decimal(dice.one("amount", (11, 50, 400))),
             buy_offset=offset if crossing else -offset,
             sell_offset=-offset if crossing else offset,
-            timeout_seconds=Decimal(rng.choice((5, 20, 60))),
-            interval_seconds=Decimal(rng.choice((1, 5, 20))),
-            unwind_step_seconds=Decimal(rng.choice((2, 5))),
-            volatility_threshold=Decimal(rng.choice((2, 5, 50))),
-            auto_resume=rng.choice(((), AUTO, AUTO)),
+            timeout_seconds=Decimal(dice.one("timeout", (5, 20, 60))),
+            interval_seconds=Decimal(dice.one("interval", (1, 5, 20))),
+            unwind_step_seconds=Decimal(dice.one("unwind step", (2, 5))),
+            volatility_threshold=Decimal(dice.one("volatility", (2, 5, 50))),
+            auto_resume=dice.one("auto resume", ((), AUTO, AUTO)),
         ),
-        balance=Decimal(rng.choice((10_000, 10_000, 1_000))),
-        holdings=Decimal(rng.choice((0, 7))),
+        balance=Decimal(dice.one("balance", (10_000, 10_000, 1_000))),
+        holdings=Decimal(dice.one("holdings", (0, 7))),
     )
 
 
-def _rules(rng: Random) -> dict[str, Any]:
-    choices: dict[str, tuple[Any, ...]] = {
-        "release_on": ("full", "partial"),
-        "held_end": ("CANCELED", "EXPIRED", "silent"),
-        "partial_cancel": ("end", "release"),
-        "held_cancel": ("list", "leg"),
-        "base_commission": ("nearest", "cut"),
-        "commission_from_free": (False, True),
-        "credit_lag_ms": ((0, 0), (0, 2_000)),
-        "release_ms": ((0, 0), (0, 2_000)),
-        "cancel_ms": ((0, 0), (0, 500)),
-        "entry_ms": ((90, 850), (0, 300)),
-        "split_fill_share": (0.0, 0.5),
-        "trade_ids": ("match", "fill"),
-        "page_ids": ("event", "own"),
-        "oto_row_times": (False, True),
-        "history_total": (False, True),
-        "history_order": ("newest", "oldest"),
-        "open_lists_held": (True, False),
-        "history_shows_unreleased": (True, False),
-        "replay_frames": (0, 6),
-        "key_life_ms": (3_600_000, 150_000),
-        "key_renewal": ("same", "new"),
-        "old_key": ("lives", "dies"),
-        "expiry_notice": (False, True),
+def _rules(dice: Dice) -> dict[str, Any]:
+    """About a fifth of the exchange's open questions are answered in another way than assumed."""
+    choices: dict[str, Any] = {
+        "release_on": "partial",
+        "held_end": ("EXPIRED", "silent"),
+        "partial_cancel": "release",
+        "held_cancel": "leg",
+        "base_commission": "cut",
+        "commission_from_free": True,
+        "credit_lag_ms": ((0, 2_000),),
+        "release_ms": ((0, 2_000),),
+        "cancel_ms": ((0, 500),),
+        "entry_ms": ((0, 300), (500, 8_000)),
+        "split_fill_share": 0.5,
+        "trade_ids": "fill",
+        "page_ids": "own",
+        "oto_row_times": True,
+        "history_total": True,
+        "history_order": "oldest",
+        "open_lists_held": False,
+        "history_shows_unreleased": False,
+        "replay_frames": 6,
+        "key_life_ms": 150_000,
+        "key_renewal": "new",
+        "old_key": "dies",
+        "expiry_notice": True,
     }
-    return {name: rng.choice(values[1:]) for name, values in choices.items() if rng.random() < 0.2}
+    drawn_rules = {}
+    for name, value in choices.items():
+        rng = dice.rng(name)
+        if rng.random() < 0.2:
+            drawn_rules[name] = rng.choice(value) if isinstance(value, tuple) else value
+    return drawn_rules
 
 
-def _net(dice: _Dice) -> NetTrouble:
-    dice = dice.family()
+def _net(dice: Dice) -> NetTrouble:
     return NetTrouble(
-        delay_s=dice.rng.choice(((0.0005, 0.005), (0.0, 0.0), (0.01, 0.3))),
-        split=dice.some(0.05, 0.5),
-        torn=dice.some(0.002, 0.05),
-        refused=dice.some(0.01, 0.3),
-        silent=dice.some(0.01, 0.1, 0.3),
-        resets_per_min=dice.some(0.2, 10),
-        ends_per_min=dice.some(0.2, 5),
-        holds_per_min=dice.some(0.2, 3),
-        outages_per_min=dice.some(0.1, 0.5, 0.3),
-        surges_per_min=dice.some(0.1, 0.5, 0.3),
+        delay_s=dice.one("delay", ((0.0005, 0.005), (0.0, 0.0), (0.01, 0.3))),
+        split=dice.some("split", 0.05, 0.5),
+        torn=dice.some("torn", 0.002, 0.05),
+        refused=dice.some("refused", 0.01, 0.3),
+        silent=dice.some("silent", 0.01, 0.1, 0.3),
+        resets_per_min=dice.some("resets", 0.2, 10),
+        ends_per_min=dice.some("ends", 0.2, 5),
+        holds_per_min=dice.some("holds", 0.2, 3),
+        outages_per_min=dice.some("outages", 0.1, 0.5, 0.3),
+        surges_per_min=dice.some("surges", 0.1, 0.5, 0.3),
     )
 
 
-def _disk(dice: _Dice) -> DiskTrouble:
-    dice = dice.family(0.5)
+def _disk(dice: Dice) -> DiskTrouble:
     return DiskTrouble(
-        commit_s=dice.rng.choice(((0.001, 0.003), (0.0, 0.0), (0.01, 0.5))),
-        failing=dice.some(0.01, 0.2),
-        unsure=dice.some(0.01, 0.2),
-        lost=dice.some(0.002, 0.02, 0.3),
-        full_per_min=dice.some(0.1, 0.5, 0.3),
+        commit_s=dice.one("commit", ((0.001, 0.003), (0.0, 0.0), (0.01, 0.5))),
+        failing=dice.some("failing", 0.01, 0.2),
+        unsure=dice.some("unsure", 0.01, 0.2),
+        lost=dice.some("lost", 0.002, 0.02, 0.3),
+        full_per_min=dice.some("full", 0.1, 0.5, 0.3),
     )
 
 
-def _process(dice: _Dice) -> ProcessTrouble:
-    dice = dice.family()
+def _process(dice: Dice) -> ProcessTrouble:
     return ProcessTrouble(
-        crashes_per_min=dice.some(0.3, 5),
-        kills_per_min=dice.some(0.05, 0.5, 0.4),
-        stops_per_min=dice.some(0.05, 0.3, 0.3),
-        exchange_restarts_per_min=dice.some(0.05, 0.3, 0.3),
-        steps_per_min=dice.some(0.1, 1, 0.3),
-        step_ms=dice.rng.choice(((-1_500, 1_500), (-1_500, 1_500), (-3_600_000, 3_600_000))),
-        kill_before_commit=dice.some(0.001, 0.01, 0.3),
-        kill_after_commit=dice.some(0.001, 0.01, 0.3),
-        kill_at_placement=dice.some(0.01, 0.1, 0.3),
+        crashes_per_min=dice.some("crashes", 0.3, 5),
+        kills_per_min=dice.some("kills", 0.05, 0.5, 0.4),
+        stops_per_min=dice.some("stops", 0.05, 0.3, 0.3),
+        exchange_restarts_per_min=dice.some("exchange restarts", 0.05, 0.3, 0.3),
+        steps_per_min=dice.some("steps", 0.1, 1, 0.3),
+        step_ms=dice.one("step", ((-1_500, 1_500), (-1_500, 1_500), (-3_600_000, 3_600_000))),
+        kill_before_commit=dice.some("before commit", 0.001, 0.01, 0.3),
+        kill_after_commit=dice.some("after commit", 0.001, 0.01, 0.3),
+        kill_at_placement=dice.some("at placement", 0.01, 0.1, 0.3),
     )
 
 
@@ -278,18 +290,15 @@ ACTS = ("start", "pause", "resume", "stop", "stop_now", "configure", "cancel_pai
 BY_HAND = ("order_by_hand", "cancel_by_hand", "withdraw", "kill_keys")
 
 
-def _hands(dice: _Dice) -> Hands:
-    dice = dice.family(0.6)
-    acts = (*ACTS, *(act for act in BY_HAND if dice.rng.random() < 0.25))
-    return Hands(acts_per_min=dice.some(0.5, 6, 1.0), acts=acts)
+def _hands(dice: Dice) -> Hands:
+    acts = (*ACTS, *(act for act in BY_HAND if dice.rng(act).random() < 0.25))
+    return Hands(acts_per_min=dice.some("acts", 0.5, 6, 1.0), acts=acts)
 
 
-def _faults(dice: _Dice) -> tuple[Fault, ...]:
-    dice = dice.family(0.8)
+def _faults(dice: Dice) -> tuple[Fault, ...]:
     found = []
     for dish in MENU:
-        share = min(0.9, dice.some(*dish.share, dish.runs))
-        fault = dish.served(dice.rng)
+        share = min(0.9, dice.some(dish.name, *dish.share, dish.runs))
         if share:
-            found.append(Fault(kind=dish.kind, share=share, **fault))
+            found.append(Fault(kind=dish.kind, share=share, **dish.served(dice.rng(f"{dish.name}/fault"))))
     return tuple(found)
