@@ -24,8 +24,8 @@ from msgspec import Struct
 from tests.sim.options import Options, drawn
 from tests.sim.run import Result, simulate
 
-REAL_S_MAX = 120
-"""A run that takes so long of real time turns in a circle."""
+CPU_S_MAX = 120
+"""A run that computes for so long turns in a circle."""
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
@@ -41,17 +41,18 @@ class Outcome(Struct, frozen=True, kw_only=True):
 
 def attempt(seed: int, users: int, minutes: float, profile: Any) -> Outcome:
     """One run that cannot take the caller along."""
-    signal.signal(signal.SIGALRM, _too_long)
-    signal.alarm(REAL_S_MAX)
+    signal.signal(signal.SIGPROF, _too_long)
+    signal.setitimer(signal.ITIMER_PROF, CPU_S_MAX)
     try:
         result = simulate(seed, users=users, minutes=minutes, profile=profile)
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt):
             raise
-        last = traceback.format_exception(error)[-1].strip()
+        lines = [line.strip(" |") for line in "".join(traceback.format_exception(error)).splitlines()]
+        last = [line for line in lines if line and not line.startswith(("+-", "File", "Traceback"))][-1]
         return Outcome(seed=seed, wrong=(f"the run failed: {last}",), struck={}, orders=0, user_hours=0, real_s=0)
     finally:
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
     return Outcome(
         seed=seed,
         wrong=tuple(str(one) for one in result.violations),
@@ -63,11 +64,11 @@ def attempt(seed: int, users: int, minutes: float, profile: Any) -> Outcome:
 
 
 class TooLong(BaseException):
-    """Real time is up."""
+    """The run's computing time is up."""
 
 
 def _too_long(*_: object) -> None:
-    raise TooLong(f"{REAL_S_MAX} s of real time")
+    raise TooLong(f"{CPU_S_MAX} s of computing")
 
 
 def main() -> int:
