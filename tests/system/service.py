@@ -113,7 +113,7 @@ class Service:
     def come_to_rest(self, within_s: float = 120.0) -> None:
         """Nobody opens another pair; every live one is followed to its end."""
         self.ask("trading.stop", all=True)
-        wait_for(lambda: self.phases() <= {"idle", "done"}, within_s=within_s, what=f"rest: {self.status()}")
+        wait_for(lambda: self.phases() <= {"idle", "done"}, within_s=within_s, what=self.status)
 
     def compared(self) -> Compared:
         return compare(self.state_dir, self.place / "x")
