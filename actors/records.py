@@ -24,7 +24,10 @@ from actors.rows import FillRow, OrderRow, PairRow, RetractFill, Row, StateChang
 
 
 class Owner(Struct, frozen=True, kw_only=True):
-    """Whose rows these are. mul_point: as read now; a fill keeps the one it was booked with."""
+    """Whose rows these are. mul_point: as read now; a fill keeps the one it was booked with.
+
+    token: as configured now, for orders that are not ours; a pair keeps the one it was planned with.
+    """
 
     user: str
     token: str
@@ -93,7 +96,7 @@ def pair_row(owner: Owner, state: oto.State) -> PairRow:
     outcome: PairOutcome | None = None
     row = PairRow(
         user=owner.user,
-        token=owner.token,
+        token=pair.plan.token or owner.token,
         symbol=plan.symbol,
         pair_id=plan.pair_id,
         number=plan.number,
@@ -146,7 +149,7 @@ def fill_row(owner: Owner, pair: Pair, leg: Leg, fill: Fill, now_ms: int) -> Fil
     assert leg.order_id is not None, leg
     return FillRow(
         user=owner.user,
-        token=owner.token,
+        token=pair.plan.token or owner.token,
         symbol=pair.plan.symbol,
         pair_id=pair.plan.pair_id,
         order_id=leg.order_id,
@@ -212,7 +215,7 @@ def _order_row(owner: Owner, pair: Pair, leg: Leg, now_ms: int) -> OrderRow:
     created = leg.created_ms if leg.created_ms is not None else (pair.placed_ms or pair.plan.intent_ms)
     return OrderRow(
         user=owner.user,
-        token=owner.token,
+        token=pair.plan.token or owner.token,
         symbol=pair.plan.symbol,
         pair_id=pair.plan.pair_id,
         order_id=leg.order_id,
@@ -256,6 +259,7 @@ def restored(row: PairRow, orders: Sequence[OrderRow], fills: Sequence[FillRow],
         intent_ms=row.intent_at,
         bid=row.bid_at_intent,
         ask=row.ask_at_intent,
+        token=row.token,
     )
     mine = {order.order_id: order for order in orders if order.pair_id == row.pair_id}
     booked: dict[str, list[FillRow]] = {}

@@ -229,6 +229,7 @@ def _propose(facts: Facts) -> Decision:
             intent_ms=facts.now_ms,
             bid=None if crossed else quote.bid,  # a crossed book says nothing about a spread (wire § 3.2)
             ask=None if crossed else quote.ask,
+            token=config.token,
         )
     )
 

@@ -65,7 +65,9 @@ def _news(
         what = f"pair {turn.where} was closed as {closed.outcome}, and then fills of it were told"
         turn.wish(oto.AskPause("LEDGER_MISMATCH", what))
     else:
-        return replace(closed, pair=after), _quietly(turn, event), None
+        if any(_gist(leg) != _gist(known) for leg, known in zip(after.legs(), before.legs(), strict=True)):
+            closed = replace(closed, pair=after)
+        return closed, _quietly(turn, event), None
     turn.pair = replace(after, closed_ms=None, placed_ms=after.placed_ms or at.wall_ms)
     return closed, (), turn
 
@@ -114,6 +116,11 @@ def _lives(leg: Leg) -> bool:
     if leg.booked < leg.told:
         return True
     return not leg.terminal and (leg.name != "pending" or leg.released)
+
+
+def _gist(leg: Leg) -> tuple[object, ...]:
+    """What makes a row worth writing again: not that REST dates the last change of an order otherwise."""
+    return leg.order_id, leg.status, leg.quantity, leg.told, leg.told_quote, leg.fills
 
 
 def _sums(pair: Pair) -> tuple[object, ...]:

@@ -178,6 +178,8 @@ def with_executions(leg: Leg, executions: Iterable[Execution]) -> Absorbed:
         rows.append(Fill(execution=replace(row, fill_id=f"{PAGE}{row.fill_id}"), upto=upto))
     if upto > leg.told:
         leg = replace(leg, told=upto, told_quote=quote)
+    if rows:
+        leg = replace(leg, updated_ms=max(leg.updated_ms or 0, *(row.execution.time_ms for row in rows)))
     real = [fill for fill in leg.fills if fill.execution.source != "synthetic"]
     invented = tuple(fill for fill in leg.fills if fill.execution.source == "synthetic")
     known, unmatched = _matched(rows, real)

@@ -50,7 +50,10 @@ class Rules(Struct, frozen=True, kw_only=True):
 
 
 class Plan(Struct, frozen=True, kw_only=True):
-    """What the exchange is asked for: prices on the tick, quantity on the step. intent_ms: wall time of deciding."""
+    """What the exchange is asked for: prices on the tick, quantity on the step. intent_ms: wall time of deciding.
+
+    token: the short name it was configured by; a configuration that names another one later does not change it.
+    """
 
     pair_id: str  # "alice-2026-11-20-7": a function of (user, day, number)
     symbol: str
@@ -63,6 +66,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     intent_ms: int
     bid: Decimal | None = None
     ask: Decimal | None = None
+    token: str = ""
 
 
 class Sale(Struct, frozen=True, kw_only=True):

@@ -137,6 +137,15 @@ def test_the_first_row_is_the_intent():
     assert (change.from_phase, change.event, change.to_phase) == ("idle", "Begin", "placing")
 
 
+def test_a_pair_keeps_the_token_it_was_planned_with():
+    """A configuration may name another one while the pair lives, or before it is taken up again."""
+    other = replace(OWNER, token="LUMI")
+    story = accepted()
+    rows = changes(other, story.state, story.tell(FILLED).state, "Reported", now_ms=0, seq=1)
+    assert {row.token for row in rows if hasattr(row, "token")} == {"KOGE"}
+    assert pair_row(other, oto.Closed(pair=back(story), outcome="external")).token == "KOGE"
+
+
 def test_a_step_that_changes_nothing_writes_nothing():
     story = accepted()
     assert changes(OWNER, story.state, story.state, "Tick", now_ms=0, seq=1) == ()

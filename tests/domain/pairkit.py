@@ -64,6 +64,7 @@ PLAN = Plan(
     intent_ms=WALL_MS,
     bid=D("0.2268"),
     ask=D("0.2269"),
+    token="KOGE",
 )
 
 RELEASED = D("869.47")  # 869.56 less 0.0001 of commission, floored to the step

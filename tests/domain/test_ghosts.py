@@ -37,6 +37,7 @@ from tests.domain.pairkit import (
     ROUND_TRIP,
     SOLD_1,
     SOLD_2,
+    WALL_MS,
     WORKING,
     D,
     accepted,
@@ -84,6 +85,13 @@ def test_a_pending_leg_that_is_heard_of_at_last_is_no_ghost_while_it_is_held():
     assert story.tell(HELD).last == []
     assert story.pair.pending.order_id == PENDING
     assert story.tell(RELEASE).kind != "Closed", "in the book it lives"
+
+
+def test_another_date_of_the_last_change_is_not_worth_a_row():
+    story = closed("completed")
+    before = story.state
+    story.look(view("working", "FILLED", "869.56", BOUGHT.quote, updated_ms=WALL_MS + 9_999_999), after=10)
+    assert story.state is before
 
 
 # -- late fills

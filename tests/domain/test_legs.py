@@ -141,6 +141,11 @@ def test_stream_and_rest_are_two_sources_of_the_same_fills(shift, first):
     assert (len(leg.fills), leg.booked, wrong) == (2, RELEASED, [])
 
 
+def test_the_last_fill_dates_the_last_change():
+    late = replace(BOUGHT, time_ms=BOUGHT.time_ms + 700)
+    assert told(BUY, report("working", "NEW"), rest(late))[0].updated_ms == late.time_ms
+
+
 def test_a_read_that_lags_adds_only_what_it_shows():
     leg, wrong = told(SELL, RELEASE, ALL_SOLD, (), rest(SOLD_1))
     assert (leg.filled, wrong) == (True, [])
