@@ -73,7 +73,7 @@ def end(process: subprocess.Popen[str], signum: signal.Signals = signal.SIGTERM,
 
 
 def wait_for(condition: Callable[[], bool], *, within_s: float, what: str | Callable[[], object]) -> None:
-    """Polls: between processes there is nothing to be told by. what: for people, or what to ask when it did not come."""
+    """Polls: between processes nobody is told anything. what: for people, or what to ask when it did not come."""
     until = time.monotonic() + within_s
     while not condition():
         assert time.monotonic() < until, f"not within {within_s} s: {what if isinstance(what, str) else what()}"
