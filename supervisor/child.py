@@ -1,4 +1,4 @@
-"""A named place in the tree, kept by one task: each pass of keep() is one incarnation.
+"""A named place in the tree, kept by one task: each pass of its loop is one incarnation.
 
 What should run and what does are two things. Commands and groups only change the wish (`wish`, `held`, `removed`) and
 poke the keeper; the keeper alone starts and ends incarnations, so two of one name never live at once: the nursery of
@@ -45,7 +45,7 @@ class Child:
         self.wish: Wish = "up"
         self.held = True  # by its group: until its turn comes, or while the group takes it down
         self.removed = False
-        self.kept = False  # is keep() running?
+        self.kept = False  # has it a keeper?
         self.state: State = "stopped"
         self.life: Life | None = None
         self.incarnation = 0
@@ -106,9 +106,13 @@ class Child:
 
     # -- the keeper
 
-    async def keep(self) -> None:
-        """The story of the name, from its group's start to its end."""
+    def keep_in(self, nursery: trio.Nursery) -> None:
+        """Starts its keeper: from now on that alone buries it."""
         self.kept = True
+        nursery.start_soon(self._keep, name=f"keep {self.path}")
+
+    async def _keep(self) -> None:
+        """The story of the name, from its group's start to its end."""
         try:
             while not self.removed:
                 if self.wanted and trio.current_time() >= self.start_at_s:

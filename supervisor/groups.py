@@ -47,7 +47,7 @@ class Group(Child):
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             for member in self._all():
-                nursery.start_soon(member.keep, name=f"keep {member.path}")
+                member.keep_in(nursery)
             await self._bring_up()
             if self.failure is None and not self._stop_asked:
                 life.started()
@@ -228,8 +228,8 @@ class Coupled(Group):
             await self._gone_or_stuck(member)
         for member in affected:
             await member.until(lambda member=member: member.life is None or self.over)  # type: ignore[misc]
-        fallen, self._fallen = self._fallen, []
-        due_s = max(member.start_at_s for member in fallen)
+        due_s = max(member.start_at_s for member in self._fallen if member in affected)
+        self._fallen = [member for member in self._fallen if member not in affected]
         for member in affected:
             member.start_at_s = due_s
             member.poke()  # it shows that it waits
@@ -278,7 +278,7 @@ class Family(Group):
         self.members[member.spec.name] = member
         if self._nursery is not None and not self.over:
             member.held = False
-            self._nursery.start_soon(member.keep, name=f"keep {member.path}")
+            member.keep_in(self._nursery)
         else:
             member.rest()
 

@@ -62,6 +62,24 @@ def test_a_member_removed_before_the_family_runs_never_starts():
     play(scene, range(10))
 
 
+def test_a_member_added_and_removed_in_one_instant_is_gone_and_harms_nobody():
+    async def scene(stage: Stage) -> None:
+        async with stage.running(family(stage.child("a"))) as tree:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(tree.add, "family", stage.child("b"))
+                await trio.lowlevel.checkpoint()
+                nursery.start_soon(tree.remove, "family/b")
+            assert [node.path for node in stage.node("family").children] == ["family/a"]
+            assert stage.whats("family/b")[-1] == "removed"
+            assert (stage.state("family"), stage.incarnation("family"), stage.incarnation("family/a")) == (
+                "running",
+                1,
+                1,
+            )
+
+    play(scene, range(100))
+
+
 def test_a_name_added_again_while_it_is_removed_gets_its_next_incarnation_and_the_same_mailbox():
     async def scene(stage: Stage) -> None:
         async with stage.running(family(stage.child("a", stop_s_max=9))) as tree:

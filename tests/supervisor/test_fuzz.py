@@ -128,6 +128,11 @@ class Play:
         running = {node.path.split("/")[-1] for node in self.nodes() if node.uptime_s and node.kind == "actor"}
         assert running == self.stage.alive
         assert self.stage.stuck == []
+        died_of = {type(error).__name__ for it in self.stage.told for error in it.errors}
+        assert died_of <= {"Boom", "InjectedCrash", "NotReady", "NoProgress", "MailboxFull"} | {
+            "StartFailed",
+            "ChildExhausted",
+        }, "the supervisor itself is at fault"
 
     async def impatient(self, name: str, path: str) -> None:
         with trio.move_on_after(0.2) as scope:
@@ -146,6 +151,7 @@ def test_anything_at_any_time(block):
                 for _ in range(60):
                     await one.act(others)
                 await trio.sleep(300)
+                await stage.settle()
                 one.check_peace()
             assert (one.answers, one.outcomes) == (one.commands, one.questions)
             if stage.seed % 2:

@@ -88,6 +88,22 @@ def test_a_crash_of_an_unaffected_member_during_the_delay_widens_the_restart(str
     play(scene)
 
 
+def test_a_crash_of_an_earlier_member_while_the_later_ones_are_taken_down_is_not_forgotten():
+    async def scene(stage: Stage) -> None:
+        async with stage.running(*children(stage), strategy="rest_for_one"):
+            stage.post("d", ("sleep", 3))  # it takes its time to stop
+            await stage.settle()
+            stage.post("c", "crash")
+            await trio.sleep(1)
+            assert stage.state("d") == "stopping"
+            stage.post("b", "crash")
+            await trio.sleep(10)
+            assert incarnations(stage) == after("bcd")
+            assert all(stage.state(name) == "running" for name in NAMES)
+
+    play(scene)
+
+
 @pytest.mark.parametrize("strategy", ["one_for_all", "rest_for_one"])
 def test_a_failed_start_in_the_middle_of_a_group_restart_begins_it_again(strategy):
     async def scene(stage: Stage) -> None:
