@@ -34,7 +34,7 @@ RETRY_S_MIN: Final = 0.1
 RETRY_S_MAX: Final = 5.0
 LATENCIES: Final = 1024  # of the newest commits, for p50 and p99
 PUBLISH_SHARE_MAX: Final = 0.05  # of the time, that is of one core: publications that take long come less often
-PUBLISH_SAVED_S_MAX: Final = 3.0  # of that share, a minute's worth: the first publication of a long day is the dearest
+PUBLISH_SAVED_S_MAX: Final = 15.0  # of that share, five minutes' worth: writing a long day whole takes seconds
 BEHIND_S_MAX: Final = 5.0  # what published files are behind without a word; beyond, it is said by how much
 REASK_S: Final = 0.2  # between two attempts of a sender whose store does not run just now
 
@@ -169,7 +169,8 @@ class Store:
         self._loads: list[Asked] = []
         self._rows_waiting = 0  # of the group that is being written, too
         self._more = trio.Event()  # a write was lined up
-        self._fewer = trio.Event()  # a group was answered
+        self._fewer = trio.Event()  # a group was answered; a new one for each
+        self._lined_up = self._settled = 0  # writes, ever
         self._rows = self._groups = self._group_rows_max = self._refused = 0
         self._latencies_s: deque[float] = deque(maxlen=LATENCIES)
         self._unavailable_since_ms: int | None = None
@@ -190,6 +191,7 @@ class Store:
                 case Asked(question=Write(rows=rows)):
                     self._waiting.append(message)
                     self._rows_waiting += len(rows)
+                    self._lined_up += 1
                     self._more.set()
                     await self._room(ROWS_WAITING_MAX)
                 case Asked(question=LoadTrader()):
@@ -208,16 +210,22 @@ class Store:
     async def _room(self, rows: int) -> None:
         """Until no more than this many rows wait."""
         while self._rows_waiting > rows:
-            self._fewer = trio.Event()
             await self._fewer.wait()
 
     async def _load(self) -> None:
-        """All traders that ask while a read is under way are loaded by the next one: a daemon starts them together."""
+        """All traders that ask while a read is under way are loaded by the next one: a daemon starts them together.
+
+        What was written before the question is durable before it is answered: the rows of a trader that has just died
+        may still be waiting here, and its next incarnation must know of them.
+        """
         await trio.lowlevel.checkpoint()
         while self._loads:
             day = self._loads[0].question.day
             batch = [asked for asked in self._loads if asked.question.day == day]
             users = tuple(dict.fromkeys(asked.question.user for asked in batch))
+            lined_up = self._lined_up
+            while self._settled < lined_up:
+                await self._fewer.wait()
             try:
                 found = await self._database.query(LoadTraders(users, day))
             except StoreLost:
@@ -259,7 +267,8 @@ class Store:
             for asked, verdict in zip(group, verdicts, strict=True):
                 self._settle(asked, verdict)
             self._inbox.finish()
-            self._fewer.set()
+            answered, self._fewer = self._fewer, trio.Event()
+            answered.set()
 
     def _next_group(self, rows_max: int) -> list[Asked]:
         """The oldest writes, at least one, together at most rows_max rows."""
@@ -293,6 +302,7 @@ class Store:
     def _settle(self, asked: Asked, verdict: StoreRefused | None) -> None:
         rows = len(asked.question.rows)
         self._rows_waiting -= rows
+        self._settled += 1
         if verdict is None:
             self._rows += rows
             if self._unpublished is None:

@@ -11,10 +11,10 @@ Blocking calls go through `run`: a worker thread in the daemon, inline in simula
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import trio
 from msgspec import Struct
@@ -28,6 +28,7 @@ from actors.ports import Wall
 from actors.rows import Row
 
 T = TypeVar("T")
+_END: Final = object()
 
 
 class Run(Protocol):
@@ -141,16 +142,15 @@ class DuckDatabase:
         """
         async with self._reading:
             now_ms = self._wall.now_ms()
-            parts = await self._run(lambda: self._publishing(lambda: self._pending(now_ms)))
+            parts = await self._run(lambda: self._counting(lambda: self._pending(now_ms)))
         trouble: StoreError | None = None
         for part in parts:
-            async with self._reading:
-                try:
-                    await self._run(partial(self._publishing, partial(self._publish, part, now_ms)))
-                except StoreLost:
-                    raise
-                except StoreError as error:
-                    trouble = error  # one day's trouble holds up no other
+            try:
+                await self._publish(part, now_ms)
+            except StoreLost:
+                raise
+            except StoreError as error:
+                trouble = error  # one day's trouble holds up no other
         if parts:
             await self._run(self._publisher.write_scripts)
         if trouble is not None:
@@ -202,7 +202,20 @@ class DuckDatabase:
         with duck_trouble(str(self._dir.analytics), attached=True):
             return self._publisher.pending(self._opened().reader, now_ms)
 
-    def _publishing(self, function: Callable[[], T]) -> T:
+    async def _publish(self, part: int, now_ms: int) -> None:
+        """Step by step: a question waits for one of them at most."""
+        steps = self._publisher.publishing(self._opened().reader, part, now_ms)
+        try:
+            more = True
+            while more:
+                async with self._reading:
+                    more = await self._run(partial(self._counting, partial(self._step, steps)))
+        finally:
+            with trio.CancelScope(shield=True):
+                async with self._reading:
+                    await self._run(steps.close)  # nothing where it came to its end
+
+    def _counting(self, function: Callable[[], T]) -> T:
         """Runs it and counts its CPU: DuckDB works in the calling thread, and in `threads` of them at most."""
         started_s = time.thread_time()  # sim-ok: what it costs, no clock
         try:
@@ -210,9 +223,10 @@ class DuckDatabase:
         finally:
             self.publish_cpu_s += (time.thread_time() - started_s) * self._threads  # sim-ok: as above
 
-    def _publish(self, part: int, now_ms: int) -> None:
+    def _step(self, steps: Generator[None, None, None]) -> bool:
+        """Are there more?"""
         with duck_trouble(str(self._dir.analytics), attached=True):
-            self._publisher.publish(self._opened().reader, part, now_ms)
+            return next(steps, _END) is None
 
     def _close(self, now_ms: int) -> None:
         file, self._file = self._file, None

@@ -17,10 +17,11 @@ from typing import Final
 
 import duckdb
 
-from actors.adapters.duck_schema import PUBLISHING_TABLES, SCHEMA_VERSION
+from actors.adapters.duck_schema import PUBLISHED_FILE, PUBLISHING_TABLES, SCHEMA_VERSION
 
 MIGRATIONS: Final[Mapping[int, tuple[str, ...]]] = {
     2: PUBLISHING_TABLES,
+    3: (PUBLISHED_FILE,),
 }
 """Version -> the statements that lead to it from the one before."""
 

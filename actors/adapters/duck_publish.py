@@ -7,7 +7,8 @@ and `changed_rows`, so a crash forgets nothing.
 
 Writing a day of a million fills whole takes seconds of CPU, so today has a private shadow in live/shadow/: the changed
 rows are applied to it, it is checkpointed, and its copy is what gets the day's name. The cost follows the change, not
-the day. A shadow lives no longer than the process; the first publication of the next one writes the day whole.
+the day. A shadow lives no longer than the process; the next one begins with a copy of the published file, if that is
+the very file that we wrote. Where a day has to be written whole it is done in steps, so that questions wait for one.
 
     open     the day goes on, a pair of it is open, or less than FINAL_AFTER_MS have passed: published from the shadow
     final    written whole and sorted once more, then its file stays as it is, byte for byte; a late row reopens it
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -33,6 +34,7 @@ from actors.errors import StoreError
 
 STORAGE_VERSION: Final = "v1.4.0"  # what DuckDB 1.4 and everything after it can read
 FINAL_AFTER_MS: Final = 15 * 60_000  # after a day's end, and after the last of its pairs was closed
+SLICE_ROWS: Final = 125_000  # a row group (122,880), which goes straight into the file; a step takes 0.15 s of CPU
 SHADOWS_MAX: Final = 2  # today, and around midnight yesterday
 _CATALOGUE_FILE = "catalogue.duckdb"
 _NEW = ".new"
@@ -55,11 +57,13 @@ class Publisher:
         self._analytics = directory.analytics
         self._shadow_dir = directory.shadow
         self._instance = instance
+        self._distrusted: set[int] = set()  # days whose last publication failed: they are made anew
         self._shadows: list[int] = []  # days whose shadow is what was published last, the latest at the end
         self.files = 0  # written so far
 
     def start(self) -> None:
         """Removes what an interrupted publication left. Raises: StoreError."""
+        self._distrusted.clear()
         self._shadows.clear()
         with disk_trouble(self._analytics):
             for leftover in (*self._analytics.glob(f".*{_NEW}*"), *self._shadow_dir.iterdir()):
@@ -84,18 +88,24 @@ class Publisher:
                 break  # one at a time: each is written whole
         return sorted(parts, reverse=True)
 
-    def publish(self, connection: duckdb.DuckDBPyConnection, part: int, now_ms: int) -> None:
-        """Raises: StoreError; what was published before is untouched, and the part stays pending."""
+    def publishing(self, connection: duckdb.DuckDBPyConnection, part: int, now_ms: int) -> Generator[None, None, None]:
+        """Publishes a part in steps, between which the connection may be used for other things. Close it in any case.
+
+        Raises: StoreError; what was published before is untouched, and the part stays pending.
+        """
         if part == CATALOGUE:
             new = self._fresh(self._analytics / f".{_CATALOGUE_FILE}{_NEW}")
-            self._fill(connection, new, duck_shadow.make_catalogue(self._instance))
+            with _attached(connection, new):
+                _together(connection, duck_shadow.make_catalogue(self._instance))
             self._install(new, _CATALOGUE_FILE)
         else:
             try:
-                self._publish_day(connection, part, now_ms)
+                yield from self._publishing_day(connection, part, now_ms)
             except BaseException:
+                self._distrusted.add(part)
                 self._forget_shadow(part)
                 raise
+            self._distrusted.discard(part)
             _run(connection, f"DELETE FROM changed_rows WHERE part = {part}")
         _run(connection, f"DELETE FROM unpublished WHERE part = {part}")
 
@@ -117,31 +127,76 @@ class Publisher:
 
     # -- a day
 
-    def _publish_day(self, connection: duckdb.DuckDBPyConnection, day: int, now_ms: int) -> None:
+    def _publishing_day(
+        self, connection: duckdb.DuckDBPyConnection, day: int, now_ms: int
+    ) -> Generator[None, None, None]:
         name = f"day_{day_text(day)}.duckdb"
         shadow = self._shadow_dir / name
         new = self._fresh(self._analytics / f".{name}{_NEW}")
         standing = self._standing(connection, day, now_ms)
+        final = standing.final
         if standing.left:
             self._copy(self._published(name), new)
-            self._fill(connection, new, self._updates(connection, day))
-        elif standing.final:
-            self._fill(connection, new, duck_shadow.make_day(self._instance, day))
+            self._update(connection, new, day)
+        elif final:
+            changed = yield from self._making(connection, new, day)
+            final = not changed  # else it was no end yet: the next publication writes it again
             self._forget_shadow(day)
         else:
+            if day not in self._shadows and self._may_build_upon(connection, day, name):
+                self._copy(self._analytics / name, self._fresh(shadow))
+                self._remember_shadow(day)
             if day in self._shadows:
-                self._fill(connection, shadow, self._updates(connection, day))
+                self._update(connection, shadow, day)
             else:
-                self._fill(connection, self._fresh(shadow), duck_shadow.make_day(self._instance, day))
+                yield from self._making(connection, self._fresh(shadow), day)
             self._copy(shadow, new)
             self._remember_shadow(day)
         self._install(new, name)
-        final_at = f"make_timestamptz({now_ms * 1000})" if standing.final else "NULL"
+        final_at = f"make_timestamptz({now_ms * 1000})" if final else "NULL"
         _run(
             connection,
-            f"INSERT INTO days VALUES ({day}, {final_at}, NULL, false)"
-            " ON CONFLICT (part) DO UPDATE SET final_at = excluded.final_at, emptied = false",
+            f"INSERT INTO days VALUES ({day}, {final_at}, NULL, false, {duck_views.text(self._stamp(name))})"
+            " ON CONFLICT (part) DO UPDATE SET final_at = excluded.final_at, emptied = false, file = excluded.file",
         )
+
+    def _making(self, connection: duckdb.DuckDBPyConnection, file: Path, day: int) -> Generator[None, None, bool]:
+        """The whole day, slice by slice; then what changed meanwhile. Its result: did anything?"""
+        ((before,),) = connection.execute("SELECT coalesce(max(rowid), -1) FROM changed_rows").fetchall()
+        with _attached(connection, file):
+            _together(connection, duck_shadow.begin_day(self._instance))
+            for table in duck_views.PUBLISHED:
+                rows = f"SELECT count(*) FROM {table} WHERE {duck_shadow.belongs(table, day)}"
+                ((count,),) = connection.execute(rows).fetchall()
+                slices = 1 if table == "user_days" else count // SLICE_ROWS + 1
+                for statement in duck_shadow.fill_table(self._instance, table, day, slices):
+                    yield
+                    _run(connection, statement)
+                    if slices > 1:  # else it all comes at the end, in one long step
+                        yield
+                        _run(connection, f"CHECKPOINT {duck_shadow.FILE}")
+            yield
+            updates = self._updates(connection, day, after=before)
+            _together(connection, (*updates, *duck_shadow.end_day(day)))
+        return bool(updates)
+
+    def _update(self, connection: duckdb.DuckDBPyConnection, file: Path, day: int) -> None:
+        updates = self._updates(connection, day)
+        with _attached(connection, file):
+            _together(connection, [*updates, *duck_shadow.update_totals(day)] if updates else ())
+
+    def _may_build_upon(self, connection: duckdb.DuckDBPyConnection, day: int, name: str) -> bool:
+        """After a restart: is the published file just what we published, so that it only lacks what changed since?"""
+        if day in self._distrusted or not (self._analytics / name).exists():
+            return False
+        known = connection.execute(f"SELECT file FROM days WHERE part = {day}").fetchall()
+        return known == [(self._stamp(name),)]
+
+    def _stamp(self, name: str) -> str:
+        """Tells a file that we wrote from any other, and the way in which it was made."""
+        with disk_trouble(self._analytics / name):
+            found = (self._analytics / name).stat()
+        return f"{found.st_size} {found.st_mtime_ns} {duck_shadow.form(self._instance)}"
 
     def _standing(self, connection: duckdb.DuckDBPyConnection, day: int, now_ms: int) -> Standing:
         left = connection.execute(f"SELECT 1 FROM days WHERE part = {day} AND left_at IS NOT NULL").fetchall()
@@ -154,11 +209,12 @@ class Publisher:
         ).fetchall()
         return Standing(final=not open_pairs and (closed_ms or 0) + FINAL_AFTER_MS <= now_ms, left=False)
 
-    def _updates(self, connection: duckdb.DuckDBPyConnection, day: int) -> list[str]:
-        found = connection.execute(f'SELECT DISTINCT "table" FROM changed_rows WHERE part = {day}').fetchall()
+    def _updates(self, connection: duckdb.DuckDBPyConnection, day: int, *, after: int = -1) -> list[str]:
+        found = connection.execute(
+            f'SELECT DISTINCT "table" FROM changed_rows WHERE part = {day} AND rowid > {after}'
+        ).fetchall()
         tables = sorted(table for (table,) in found)
-        updates = [text for table in tables for text in duck_shadow.update_table(self._instance, table, day)]
-        return [*updates, *duck_shadow.update_totals(day)] if {"fills", "pairs"} & set(tables) else updates
+        return [text for each in tables for text in duck_shadow.update_table(self._instance, each, day, after)]
 
     def _published(self, name: str) -> Path:
         """Raises: StoreError, it is missing, and its rows are nowhere else."""
@@ -196,14 +252,6 @@ class Publisher:
         with disk_trouble(new):
             shutil.copyfile(source, new)
 
-    def _fill(self, connection: duckdb.DuckDBPyConnection, file: Path, statements: Sequence[str]) -> None:
-        """Runs the statements on the attached file, in one transaction; nothing is left in a log of its own."""
-        with _attached(connection, file):
-            for statement in ("BEGIN", *statements, "COMMIT", f"CHECKPOINT {duck_shadow.FILE}"):
-                _run(connection, statement)
-        if _log_of(file).exists():
-            raise StoreError("a published file kept a log of its own", where=str(file), do="see if the disk is full")
-
     def _install(self, new: Path, name: str) -> None:
         """Durable, then renamed to its name."""
         with disk_trouble(new):
@@ -223,16 +271,25 @@ def _log_of(file: Path) -> Path:
 
 @contextmanager
 def _attached(connection: duckdb.DuckDBPyConnection, file: Path) -> Iterator[None]:
+    """The file is there to be written to, and afterwards all of it is in the file, nothing in a log beside it."""
     version = f"(STORAGE_VERSION '{STORAGE_VERSION}')"
     _run(connection, f"ATTACH {duck_views.text(str(file))} AS {duck_shadow.FILE} {version}")
     try:
         yield
+        _run(connection, f"CHECKPOINT {duck_shadow.FILE}")
     except BaseException:
         for statement in ("ROLLBACK", f"DETACH {duck_shadow.FILE}"):
             with contextlib.suppress(duckdb.Error):  # no transaction any more, or it is detached by the failure
                 _run(connection, statement)
         raise
     _run(connection, f"DETACH {duck_shadow.FILE}")
+    if _log_of(file).exists():
+        raise StoreError("a published file kept a log of its own", where=str(file), do="see if the disk is full")
+
+
+def _together(connection: duckdb.DuckDBPyConnection, statements: Sequence[str]) -> None:
+    for statement in ("BEGIN", *statements, "COMMIT"):
+        _run(connection, statement)
 
 
 def _run(connection: duckdb.DuckDBPyConnection, statement: str) -> None:

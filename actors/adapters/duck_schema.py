@@ -26,7 +26,7 @@ from actors import rows
 from actors.errors import StoreRefused
 from actors.rows import Mode, Row
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 """Changing a row of actors/rows.py or a table here changes the schema: count this up, and see duck_migrations.py."""
 
 FRACTION_DIGITS: Final = 18
@@ -90,6 +90,8 @@ PUBLISHING_TABLES: Final = (
     "CREATE TABLE days (part INTEGER PRIMARY KEY, final_at TIMESTAMPTZ, left_at TIMESTAMPTZ, emptied BOOLEAN NOT NULL)",
 )
 """New in version 2."""
+PUBLISHED_FILE: Final = "ALTER TABLE days ADD COLUMN file VARCHAR"
+"""New in version 3: by what a day's file is known again as the one that was published last."""
 SYSTEM_TABLES: Final = (
     "CREATE TABLE schema_version (version INTEGER NOT NULL, since_at TIMESTAMPTZ NOT NULL)",
     "CREATE TABLE meta (name VARCHAR PRIMARY KEY, value VARCHAR NOT NULL)",
@@ -99,6 +101,7 @@ SYSTEM_TABLES: Final = (
     "CREATE TABLE applied (seq BIGINT NOT NULL)",  # of the newest row that has left the journal
     "CREATE TABLE unpublished (part INTEGER PRIMARY KEY)",  # a day number, or CATALOGUE
     *PUBLISHING_TABLES,
+    PUBLISHED_FILE,
 )
 CATALOGUE: Final = -1
 IN_CATALOGUE: Final = ("users", "configs", "tokens", "instruments")

@@ -7,7 +7,8 @@ of them in this day is inserted. So it may be done twice, and a row that moved t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterator, Sequence
 
 from actors.adapters import duck_views
 from actors.adapters.duck_schema import DAY_MS, DAY_OF, TABLES, Column, Kind, columns, day_text, quoted
@@ -21,16 +22,30 @@ WHOLE = ("audit",)
 _KINDS = {kind.TABLE: kind for kind in TABLES}
 
 
-def make_day(instance: str, day: int) -> tuple[str, ...]:
-    """Statements that make all tables and views of the day in an empty file."""
-    tables = (
-        f"CREATE TABLE {FILE}.{table} AS {_select(instance, table)} WHERE {belongs(table, day)}"
-        f" ORDER BY {duck_views.ORDER[table]}"
-        for table in duck_views.PUBLISHED
+def begin_day(instance: str) -> tuple[str, ...]:
+    """Statements that make the day's tables, without rows, in an empty file."""
+    return tuple(
+        f"CREATE TABLE {FILE}.{table} AS {_select(instance, table)} WHERE false" for table in duck_views.PUBLISHED
     )
+
+
+def fill_table(instance: str, table: str, day: int, slices: int) -> Iterator[str]:
+    """Statements that put the day's rows into a table, sorted within each slice of the day's time."""
+    for number in range(slices):
+        part = belongs(table, day) if slices == 1 else _within(table, day, number, slices)
+        yield f"INSERT INTO {FILE}.{table} {_select(instance, table)} WHERE {part} ORDER BY {duck_views.ORDER[table]}"
+
+
+def end_day(day: int) -> tuple[str, ...]:
+    """Statements that add the day's sums and the views."""
     sums = f"CREATE TABLE {FILE}.{duck_views.TOTALS} AS {_totals(day)}"
-    views = (f"CREATE VIEW {FILE}.{name} AS {sql}" for name, sql in duck_views.VIEWS.items())
-    return (*tables, sums, *views)
+    return (sums, *(f"CREATE VIEW {FILE}.{name} AS {sql}" for name, sql in duck_views.VIEWS.items()))
+
+
+def form(instance: str) -> str:
+    """Changes when files of a day are made in another way: then none of an earlier version may be built upon."""
+    parts = (*begin_day(instance), *end_day(0), *(duck_views.ORDER[table] for table in duck_views.PUBLISHED))
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
 def make_catalogue(instance: str) -> tuple[str, ...]:
@@ -40,8 +55,8 @@ def make_catalogue(instance: str) -> tuple[str, ...]:
     )
 
 
-def update_table(instance: str, table: str, day: int) -> tuple[str, ...]:
-    """Statements that bring one table of the day's file up to date with `changed_rows`."""
+def update_table(instance: str, table: str, day: int, after: int = -1) -> tuple[str, ...]:
+    """Statements that bring one table of the day's file up to date with the `changed_rows` after this rowid."""
     insert = f"INSERT INTO {FILE}.{table} {_select(instance, table)}"
     if table in WHOLE:
         order = duck_views.ORDER[table]
@@ -51,7 +66,7 @@ def update_table(instance: str, table: str, day: int) -> tuple[str, ...]:
     parts = ", ".join(f"{_key_part(keys[name], n)} AS k{n}" for n, name in enumerate(kind.KEY))
     return (
         f"CREATE OR REPLACE TEMP TABLE changed_keys AS SELECT DISTINCT {parts} FROM changed_rows"
-        f" WHERE part = {day} AND \"table\" = '{table}'",
+        f" WHERE part = {day} AND \"table\" = '{table}' AND rowid > {after}",
         f"DELETE FROM {FILE}.{table} USING changed_keys WHERE {_same(kind)}",
         f"{insert} SEMI JOIN changed_keys ON ({_same(kind)}) WHERE {belongs(table, day)}"
         f" ORDER BY {duck_views.ORDER[table]}",
@@ -70,11 +85,15 @@ def _totals(day: int) -> str:
 
 def belongs(table: str, day: int) -> str:
     """The condition under which a row belongs to this day."""
-    column = quoted(DAY_OF[table])
     if DAY_OF[table] == "day":
-        return f"{column} = DATE '{day_text(day)}'"
-    start_us = day * DAY_MS * 1000
-    return f"{column} >= make_timestamptz({start_us}) AND {column} < make_timestamptz({start_us + DAY_MS * 1000})"
+        return f"day = DATE '{day_text(day)}'"
+    return _within(table, day, 0, 1)
+
+
+def _within(table: str, day: int, number: int, slices: int) -> str:
+    column, day_us = quoted(DAY_OF[table]), DAY_MS * 1000
+    from_us, to_us = (day * day_us + day_us * each // slices for each in (number, number + 1))
+    return f"{column} >= make_timestamptz({from_us}) AND {column} < make_timestamptz({to_us})"
 
 
 def _select(instance: str, table: str) -> str:

@@ -6,11 +6,13 @@ from decimal import Decimal as D
 
 import duckdb
 import pytest
+import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from actors import messages, rows
-from actors.adapters import duck_retention, duck_views
+from actors.adapters import duck_publish, duck_retention, duck_views
+from actors.adapters.duck import in_thread
 from actors.adapters.duck_publish import FINAL_AFTER_MS
 from actors.errors import StoreError
 from actors.statistics import Statistics
@@ -95,8 +97,6 @@ STEPS = st.lists(
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
 def test_a_day_brought_up_to_date_says_what_a_day_made_anew_says(tmp_path_factory, steps):
-    import trio
-
     async def scene():
         path = tmp_path_factory.mktemp("state")
         db = database(path)
@@ -112,6 +112,7 @@ def test_a_day_brought_up_to_date_says_what_a_day_made_anew_says(tmp_path_factor
         shown = everything_in(file_of(path))
         again = await reopened(db, path)
         again._file.reader.execute("INSERT INTO unpublished SELECT part FROM days").fetchall()
+        again._file.reader.execute("UPDATE days SET file = NULL").fetchall()
         await again.publish()
         assert again.statistics().published_files >= 1
         assert everything_in(file_of(path)) == shown
@@ -124,8 +125,8 @@ async def test_only_changed_rows_of_today_are_written_again(db, tmp_path, monkey
     await db.commit([[fill(str(number)) for number in range(50)]])
     await db.publish()
     statements = []
-    before = db._publisher._fill
-    monkeypatch.setattr(db._publisher, "_fill", lambda c, f, s: (statements.extend(s), before(c, f, s)))
+    before = duck_publish._run
+    monkeypatch.setattr(duck_publish, "_run", lambda c, s: (statements.append(s), before(c, s)))
     await db.commit([[fill("one more"), fill("7")]])
     await db.publish()
     assert not any(text.startswith("CREATE TABLE") for text in statements)
@@ -153,6 +154,102 @@ async def test_no_more_than_two_shadows_are_kept(db, tmp_path):
     assert len(list((tmp_path / "live/shadow").iterdir())) == 2
     again = await reopened(db, tmp_path)
     assert list((tmp_path / "live/shadow").iterdir()) == []
+    await again.close()
+
+
+# -- whole days, in steps
+
+
+async def in_steps(db, monkeypatch, between, now_ms=NOON_MS):
+    """Publishes today in many steps; between two of them `between` runs. Returns how many there were."""
+    monkeypatch.setattr(duck_publish, "SLICE_ROWS", 4)
+    (part,) = (part for part in pending_of(db, now_ms) if part >= 0)
+    steps = db._publisher.publishing(db._file.reader, part, now_ms)
+    count = 0
+    for _ in steps:
+        count += 1
+        await between(count)
+    return count
+
+
+def pending_of(db, now_ms):
+    db._file.catch_up(now_ms)
+    return db._publisher.pending(db._file.reader, now_ms)
+
+
+async def test_what_changes_while_a_day_is_written_is_in_it(db, tmp_path, monkeypatch):
+    await db.commit([[fill(str(n), exchange_time=NOON_MS + n * HOUR_MS // 2) for n in range(12)], [order("1")]])
+
+    async def between(count):
+        await db.commit(
+            [[fill(f"new-{count}", exchange_time=NOON_MS + 1), retraction("3"), order("1", status=str(count))]]
+        )
+        assert (await db.query(Statistics(user="alice"))).bought.fills == 11 + count
+
+    count = await in_steps(db, monkeypatch, between)
+    assert count > 8
+    found = {fill_id for (fill_id,) in read(tmp_path, "SELECT fill_id FROM fills")}
+    assert found == {str(n) for n in range(12) if n != 3} | {f"new-{n}" for n in range(1, count + 1)}
+    assert read(tmp_path, "SELECT status FROM orders") == [(str(count),)]
+    assert not [part for part in pending_of(db, NOON_MS) if part >= 0]
+
+
+async def test_a_day_that_changes_while_it_is_made_final_is_made_final_again(db, tmp_path, wall, monkeypatch):
+    await publish_and_close(db, [fill(str(n)) for n in range(9)], at_ms=NOON_MS)
+    wall.at_ms = MIDNIGHT_MS + FINAL_AFTER_MS
+
+    async def between(count):
+        if count == 2:
+            await db.commit([[fill("late", exchange_time=NOON_MS - 1)]])
+            db._file.catch_up(NOON_MS)
+
+    await in_steps(db, monkeypatch, between, wall.at_ms)
+    assert final_days(db) == []
+    assert await db.publish()
+    assert final_days(db) == [DAY]
+    assert read(tmp_path, "SELECT fill_id FROM fills LIMIT 1") == [("late",)]
+
+
+async def test_a_publication_cancelled_half_way_leaves_nothing_behind(tmp_path, monkeypatch):
+    monkeypatch.setattr(duck_publish, "SLICE_ROWS", 4)
+    db = database(tmp_path, run=in_thread())
+    await db.open()
+    await db.commit([[fill(str(n)) for n in range(40)]])
+    with trio.CancelScope() as scope:
+        step, count = db._step, 0
+
+        def counting(steps):
+            nonlocal count
+            count += 1
+            if count == 5:
+                trio.from_thread.run_sync(scope.cancel)
+            return step(steps)
+
+        monkeypatch.setattr(db, "_step", counting)
+        await db.publish()
+    assert scope.cancelled_caught
+    assert not file_of(tmp_path).exists()
+    monkeypatch.setattr(db, "_step", step)
+    assert await db.publish()
+    assert read(tmp_path, "SELECT count(*) FROM fills") == [(40,)]
+    await db.close()
+
+
+@pytest.mark.parametrize("tampered", [False, True])
+async def test_after_a_restart_the_published_file_is_built_upon_if_it_is_ours(db, tmp_path, monkeypatch, tampered):
+    await db.commit([[fill("1"), order("1")]])
+    await db.publish()
+    again = await reopened(db, tmp_path)
+    if tampered:
+        file_of(tmp_path).touch()
+    await again.commit([[fill("2"), order("1", status="FILLED")]])
+    statements = []
+    before = duck_publish._run
+    monkeypatch.setattr(duck_publish, "_run", lambda c, s: (statements.append(s), before(c, s)))
+    await again.publish()
+    assert any(text.startswith("CREATE TABLE") for text in statements) == tampered
+    assert read(tmp_path, "SELECT count(*) FROM fills") == [(2,)]
+    assert read(tmp_path, "SELECT status FROM orders") == [("FILLED",)]
     await again.close()
 
 
