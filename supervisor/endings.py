@@ -33,11 +33,13 @@ async def until_signal(ending: Ending, *, task_status: trio.TaskStatus[None] = t
 
     At once is safe: whatever was acknowledged is on disk, and the next start looks at the exchange first.
     """
+    interrupted = False
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         task_status.started()
         async for signum in signals:
-            if signum == signal.SIGINT and ending.reason == "signal":
+            if signum == signal.SIGINT and (interrupted or ending.reason == "signal"):
                 end_at_once("second Ctrl-C: ended at once; live pairs are taken up at the next start")
+            interrupted |= signum == signal.SIGINT  # also of a run that was ending for another reason
             ending.ask("signal", signal.Signals(signum).name)
 
 
