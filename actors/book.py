@@ -101,6 +101,11 @@ class Book:
     def owner(self) -> Owner:
         return Owner(user=self._world.user, token=self.config.token, mul_point=gate.mul_point(self.market))
 
+    def _owner_of(self, pair: Pair) -> Owner:
+        """Counted as its own market counts, which need not be that of the token configured by now."""
+        markets = [found for found in self._markets.values() if found.instrument.symbol == pair.plan.symbol]
+        return replace(self.owner, mul_point=gate.mul_point(markets[-1])) if markets else self.owner
+
     @property
     def market(self) -> Market | None:
         return self._markets.get(self.config.token)
@@ -218,7 +223,7 @@ class Book:
         self._remember_orders(pair)
         self.write(
             [
-                pair_row(self.owner, state),
+                pair_row(self._owner_of(pair), state),
                 StateChangeRow(
                     user=self._world.user,
                     pair_id=pair.plan.pair_id,
@@ -242,7 +247,7 @@ class Book:
             self._past.pop(pair_id, None)
             self.live[pair_id] = after
         self._remember_orders(pair)
-        rows = changes(self.owner, before, after, event, now_ms=now_ms, seq=self.next_seq())
+        rows = changes(self._owner_of(pair), before, after, event, now_ms=now_ms, seq=self.next_seq())
         for row in rows:
             self._count(row, before)
         self.write(rows, then)
@@ -283,7 +288,7 @@ class Book:
             for leg in oto.pair_of(before).legs():
                 for fill in leg.fills:
                     if fill.execution.fill_id == row.fill_id:
-                        self._retract(leg.side, fill)
+                        self._retract(leg.side, fill, self._owner_of(oto.pair_of(before)).mul_point)
         tell(row, self.day, user=self._world.user, events=self._world.events, log=self.log)
 
     def _book_fill(self, at_ms: int, row: FillRow, sign: int) -> None:
@@ -296,13 +301,13 @@ class Book:
                 sign=sign,
             )  # fmt: skip
 
-    def _retract(self, side: str, fill: Fill) -> None:
+    def _retract(self, side: str, fill: Fill, mul_point: Decimal) -> None:
         execution = fill.execution
         date = days.date_of(execution.time_ms)
         if date in self._days:
             self._days[date] = days.with_fill(
                 self._days[date], side, execution.quote, execution.commission, execution.commission_asset,
-                self.owner.mul_point, sign=-1,
+                mul_point, sign=-1,
             )  # fmt: skip
 
     # -- orders: whose is it?
@@ -311,6 +316,10 @@ class Book:
         """The pair, in memory, that this order belongs to."""
         pair_id = self._known.get((symbol, order_id))
         return pair_id if pair_id is not None and (pair_id in self.live or pair_id in self._past) else None
+
+    def is_ours(self, symbol: str, order_id: str) -> bool:
+        """Of this user's pairs, in memory or not."""
+        return (symbol, order_id) in self._known
 
     def claimant(self, report: OrderReport) -> str | None:
         """The pair that an unknown order may belong to."""
@@ -321,6 +330,9 @@ class Book:
             if oto.wants_unknown(closed) and matches_report(wanted_pair(closed.pair), report):
                 return pair_id
         return None
+
+    def remembers(self, pair_id: str) -> bool:
+        return pair_id in self.live or pair_id in self._past
 
     def listeners(self) -> list[str]:
         """Pairs that a look may concern."""
@@ -336,11 +348,16 @@ class Book:
             return []
         found = []
         for view in views:
-            key = (view.symbol, view.order_id, view.status)
-            if (view.symbol, view.order_id) not in self._known and key not in self._foreign:
-                self._foreign.add(key)
+            if not self.is_ours(view.symbol, view.order_id) and self.is_news(view):
                 found.append(view)
         return found
+
+    def is_news(self, order: OrderView | OrderReport) -> bool:
+        """Whether this status of an order that is not ours is told for the first time; noted."""
+        key = (order.symbol, order.order_id, order.status)
+        new = key not in self._foreign
+        self._foreign.add(key)
+        return new
 
     def alive(self, view: OrderView) -> bool:
         """Whether a foreign order concerns us: it is open, or it came while this incarnation watched."""

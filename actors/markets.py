@@ -37,6 +37,8 @@ class Markets:
             if name not in self._asked:
                 self._asked.add(name)
                 trader.spawn(partial(trader.tasks.resolve, name, tradable=tradable))
+        if not book.live and not book.recovered:
+            return  # whose market is to be joined is not known yet
         market = book.market if not book.live else book.market_of_live()
         if market is None or self._symbol == market.instrument.symbol or (book.live and self.link is not None):
             return

@@ -88,22 +88,33 @@ class Outlook:
         if self.stream_mono is not None and self.stream_mono <= found.started.mono_ms:
             self._gap = False
         for pair_id in book.listeners():
+            if not book.remembers(pair_id):
+                continue  # pushed out by one that this very look has closed
             orders = book.orders_for(pair_id, found.orders)
             look = Look(started=found.started, since_ms=found.since_ms, orders=orders, baseline=baseline)
             trader.turn(pair_id, oto.Looked(look))
-        for view in book.foreign(found.orders):
-            trader.tasks.write([foreign_row(book.owner, view, trader.now().wall_ms)])
-            if view.symbol == book.symbol and book.alive(view):
-                what = f"order {view.order_id} ({view.side} {view.quantity} at {view.price}) is not ours"
-                book.pause("EXTERNAL_ORDER", what)
         if not self.reconciled and found.started.mono_ms >= self._gate_mono:
             self.reconciled = True
             trader.log.info("reconciled", orders=len(found.orders), live=[*book.live])
             trader.commands.reconciled()
+        for view in book.foreign(found.orders):  # last, so that a resume does not lift what its own look has found
+            trader.tasks.write([foreign_row(book.owner, view, trader.now().wall_ms)])
+            if view.symbol == book.symbol and book.alive(view):
+                what = f"order {view.order_id} ({view.side} {view.quantity} at {view.price}) is not ours"
+                book.pause("EXTERNAL_ORDER", what)
 
     def foreign(self, report: OrderReport) -> None:
-        """A report of an order that is certainly not ours."""
+        """A report of an order that is certainly not ours.
+
+        Frames may come again, old ones too with a new subscription: an order from before this life is judged by a look,
+        and what was told already is not told again, for somebody may have resumed the user meanwhile.
+        """
         trader, book = self._trader, self._trader.book
+        if report.created_ms < book.born_ms:
+            self.want_look()
+            return
+        if not book.is_news(report):
+            return
         trader.tasks.write([foreign_row(book.owner, report, trader.now().wall_ms)])
         if report.symbol == book.symbol:
             what = f"{report.side} {report.quantity} at {report.price}"
