@@ -6,14 +6,14 @@ whose causes are gone are lifted, by the operator who asked, or by the trader it
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from actors.domain import gate, oto
-from actors.domain.trading import PauseReason
+from actors.domain.trading import Pause, PauseReason
 from actors.errors import Refusal
 from actors.messages import CancelPair, Configure, Describe, PauseTrading, ResumeTrading, StartTrading, StopTrading
 from actors.ports import Asked
@@ -36,10 +36,11 @@ class Commands:
 
     def __init__(self, trader: Trader) -> None:
         self._trader = trader
-        self._resuming: list[tuple[Asked, str]] = []
+        self._resuming: list[tuple[Asked, dict[PauseReason, Pause]]] = []  # with the pauses that were to end
         self._gone: dict[PauseReason, int] = {}  # since when (mono_ms) the cause of an auto-resumable pause is gone
         self._lifting: frozenset[PauseReason] = frozenset()
         self._probed = 0
+        self.cancels_found = False  # stop --now came before the open pairs were known: they are cancelled when found
 
     def take(self, asked: Asked) -> None:
         """Does one command. Raises AssertionError for a question that nobody may ask a trader."""
@@ -60,6 +61,12 @@ class Commands:
         assert isinstance(what, Answer), what
         self._answer(what.asked)
 
+    def refused(self, what: object, text: str) -> None:
+        """The rows of a command cannot be made durable."""
+        assert isinstance(what, Answer), what
+        do = "see rejected_rows of the database"
+        what.asked.reply.refuse(Refusal(text, code="STORE_UNAVAILABLE", where=self._trader.world.user, do=do))
+
     def _answer(self, asked: Asked) -> None:
         """With the snapshot as it is after this very message."""
         trader = self._trader
@@ -76,6 +83,8 @@ class Commands:
             self._answer(asked)
         else:
             self._trader.outlook.close_gate()
+            self._trader.purse.forget()
+            self.cancels_found = False
             book.want("running", asked.question.who, (Answer(asked),))
 
     def _pause(self, asked: Asked) -> None:
@@ -86,6 +95,7 @@ class Commands:
     def _stop(self, asked: Asked) -> None:
         book, question = self._trader.book, asked.question
         if question.now:
+            self.cancels_found = not book.recovered
             for pair_id in tuple(book.live):
                 self._trader.turn(pair_id, oto.Cancel("stop"))
         if book.wanted == "stopped":
@@ -124,11 +134,14 @@ class Commands:
             return
         if self._refused(asked):
             return
-        self._resuming.append((asked, asked.question.who))
+        self._resuming.append((asked, dict(trader.book.pauses)))
         trader.outlook.close_gate()
 
-    def _refused(self, asked: Asked) -> bool:
+    def _refused(self, asked: Asked, known: dict[PauseReason, Pause] | None = None) -> bool:
+        """known: the pauses that the asker knew of; what has come since is not for him to have ended."""
         present = self._present()
+        if known is not None:
+            present |= {r: pause.detail for r, pause in self._trader.book.pauses.items() if known.get(r) != pause}
         if present:
             text = "; ".join(f"{reason}: {why}" for reason, why in present.items())
             user = self._trader.world.user
@@ -161,14 +174,18 @@ class Commands:
     def reconciled(self) -> None:
         """The exchange was heard: what was waiting for that may go on."""
         resuming, self._resuming = self._resuming, []
-        for asked, who in resuming:
-            if not self._refused(asked):
-                self._trader.book.lift(self._trader.book.pauses, who, (Answer(asked),))
+        for asked, known in resuming:
+            if not self._refused(asked, known):
+                self._lift(self._trader.book.pauses, asked.question.who, (Answer(asked),))
         present = self._present()
         lift = [r for r in self._lifting if r in self._trader.book.pauses and r not in present]
         self._lifting = frozenset()
         if lift:
-            self._trader.book.lift(lift, f"traders/{self._trader.world.user}")
+            self._lift(lift, f"traders/{self._trader.world.user}")
+
+    def _lift(self, reasons: Iterable[PauseReason], who: str, then: tuple[object, ...] = ()) -> None:
+        self._trader.book.lift(reasons, who, then)
+        self._trader.purse.forget()  # a balance that was too little then need not be now
 
     def look_failed(self, text: str) -> None:
         resuming, self._resuming = self._resuming, []

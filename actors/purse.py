@@ -31,7 +31,7 @@ class Purse:
         self._asked_mono = 0
 
     def forget(self) -> None:
-        """A pair has ended, or the amount per pair changed: what was read says nothing any more."""
+        """A pair has ended, the amount per pair changed, or time has passed: what was read says nothing any more."""
         self.free, self.short_since = None, None
 
     def read(self) -> None:
