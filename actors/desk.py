@@ -110,7 +110,10 @@ class Acked(Struct, frozen=True):
 
 
 class RowsRefused(Struct, frozen=True):
+    """then: what waited for the rows and must not be told."""
+
     text: str
+    then: tuple[object, ...] = ()
 
 
 class BalanceRead(Struct, frozen=True):
@@ -141,7 +144,10 @@ class SalePermitted(Struct, frozen=True):
 
 
 class PermitFailed(Struct, frozen=True):
+    """The feed gave no answer, or may give one later that nobody hears."""
+
     text: str
+    pair_id: str
 
 
 class Resolved(Struct, frozen=True):

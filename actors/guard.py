@@ -12,6 +12,7 @@ from actors.domain import oto, unwind
 from actors.domain.pair import Plan, accounts
 from actors.domain.pricing import sale_price
 from actors.messages import Blocked, Granted, Over, OwnOrder
+from actors.ports import Address
 
 if TYPE_CHECKING:
     from actors.trader import Trader
@@ -27,6 +28,7 @@ class Guard:
         self._trader = trader
         self.blocked: Blocked | None = None
         self._asking = False
+        self._asked_at: Address | None = None
         self._answered_mono = 0
         self._asked_version = 0
 
@@ -61,9 +63,15 @@ class Guard:
         self._answered_mono = self._trader.now().mono_ms
         return self.blocked is None
 
-    def failed(self) -> None:
-        """The feed gave no answer: it is being restarted."""
+    def failed(self, pair_id: str) -> None:
+        """The feed gave no answer: it is being restarted. It may still find the question, and note what is asked."""
         self._asking = False
+        self.withdraw(pair_id)
+
+    def withdraw(self, pair_id: str) -> None:
+        """What was permitted, or may yet be, is not placed: nobody is to wait for it."""
+        if self._asked_at is not None:
+            self._asked_at.post(Over(self._trader.world.user, pair_id))
 
     def over(self, pair_id: str) -> None:
         """No order of this pair can rest any more."""
@@ -82,6 +90,6 @@ class Guard:
     def _ask(self, task: object, *args: object) -> None:
         link = self._trader.markets.link
         assert link is not None, "asked without a feed"
-        self._asking = True
+        self._asking, self._asked_at = True, link.address
         self._asked_version = link.quotes.version
         self._trader.spawn(task, link.address, *args)

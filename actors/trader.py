@@ -47,6 +47,8 @@ EVENTS_MAX = 4096
 EFFECTS_MAX = 64
 """More effects than this in one turn would be a storm of our own making."""
 
+INTENT_DURABLE = oto.Durable("intent")
+
 STORE_SLOW_MS = 10_000
 """Rows that are not durable after so long: placing is withheld anyway, from here on the user is told (F59, F65)."""
 
@@ -178,16 +180,16 @@ class Trader:
                 self._heard(report)
             case desk.Acked(then=then):
                 for what in then:
-                    if isinstance(what, desk.PairNews):
-                        self.turn(what.pair_id, what.event)
-                    else:
-                        self.commands.acked(what)
+                    self._acked(what)
             case desk.Permitted(plan=plan, answer=answer):
                 if self.guard.granted(answer):
                     self._begin(plan)
             case desk.SalePermitted(pair_id=pair_id, event=priced, answer=answer):
-                if self.guard.granted(answer) and pair_id in self.book.live:
-                    self.turn(pair_id, priced)
+                if self.guard.granted(answer):
+                    if pair_id in self.book.live:
+                        self.turn(pair_id, priced)
+                    else:
+                        self.guard.withdraw(pair_id)
             case desk.Surveyed():
                 self.outlook.surveyed(message)
             case desk.BalanceRead():
@@ -212,14 +214,16 @@ class Trader:
                 if what == "balance":
                     self.purse.failed()
                 self.outlook.read_failed(message)
-            case desk.PermitFailed(text=text):
-                self.guard.failed()
+            case desk.PermitFailed(text=text, pair_id=pair_id):
+                self.guard.failed(pair_id)
                 self.outlook.retry_later()
                 self.log.warning("permit_failed", why=text)
             case desk.ResolveFailed():
                 self.markets.failed(message)
-            case desk.RowsRefused(text=text):
+            case desk.RowsRefused(text=text, then=then):
                 self.book.pause("STORE_UNAVAILABLE", text)
+                for waiting in then:
+                    self._never_acked(waiting, text)
             case desk.Woke() | desk.Quoted():
                 pass
             case _:
@@ -240,10 +244,35 @@ class Trader:
         pair_id = self.book.owner_of(report.symbol, report.order_id)
         if pair_id is None:
             pair_id = self.book.claimant(report)
-        if pair_id is None:
-            self.outlook.foreign(report)
-        else:
+        if pair_id is not None:
             self.turn(pair_id, oto.Reported(report))
+        elif self.book.recovered and not self.book.is_ours(report.symbol, report.order_id):
+            self.outlook.foreign(report)
+        else:  # of a pair that is not taken up yet, or forgotten: the look tells what it meant
+            self.log.info("report_left_to_look", order_id=report.order_id, status=report.status)
+            self.outlook.want_look()
+
+    # -- rows
+
+    def _acked(self, what: object) -> None:
+        if not isinstance(what, desk.PairNews):
+            self.commands.acked(what)
+            return
+        if what.event == INTENT_DURABLE and not self._may_open():
+            self.turn(what.pair_id, oto.Cancel("stop"))  # nothing was sent so far, and nothing will be
+        self.turn(what.pair_id, what.event)
+
+    def _never_acked(self, what: object, why: str) -> None:
+        """The rows that this waited for are not, and will never be, durable: no order may leave on their account."""
+        if not isinstance(what, desk.PairNews):
+            self.commands.refused(what, why)
+        elif what.event == INTENT_DURABLE:
+            self.turn(what.pair_id, oto.Cancel("stop"))
+            self.turn(what.pair_id, what.event)
+
+    def _may_open(self) -> bool:
+        """A slow store may have taken so long that the user's trading has ended meanwhile."""
+        return self.book.wanted == "running" and not self.book.pauses and not self.draining
 
     # -- turns
 
@@ -255,13 +284,8 @@ class Trader:
     def _begin(self, plan: Plan) -> None:
         """The permit is here: what was true when it was asked for is checked again, for it was a moment ago."""
         decision = gate.decide(self.facts())
-        if (
-            self.busy()
-            or self.draining
-            or not isinstance(decision, gate.Propose)
-            or decision.plan.pair_id != plan.pair_id
-        ):
-            self.guard.over(plan.pair_id)
+        if self.busy() or self.draining or not isinstance(decision, gate.Propose) or not decision.plan.asks_as(plan):
+            self.guard.withdraw(plan.pair_id)
             return
         self.book.number_taken(plan.day, plan.number)
         rules = self.book.rules(self.settings)
@@ -328,7 +352,7 @@ class Trader:
         self.guard.price_sales()
         decision = self._decide()
         self.outlook.look_if_wanted()
-        self._set_alarm(decision)
+        self._set_alarm(decision, now)
         self.book.publish(self, decision)
 
     def _decide(self) -> gate.Decision | None:
@@ -367,6 +391,8 @@ class Trader:
             self.book.taken_up(state, row.status)
             for effect in effects:
                 self._perform(pair, effect)
+            if self.commands.cancels_found:
+                self.turn(row.pair_id, oto.Cancel("stop"))
 
     def facts(self) -> gate.Facts:
         now = self.now()
@@ -397,8 +423,8 @@ class Trader:
 
     # -- the alarm
 
-    def _set_alarm(self, decision: gate.Decision | None) -> None:
-        now = self.now()
+    def _set_alarm(self, decision: gate.Decision | None, now: Instant) -> None:
+        """now: when this turn began; what has fallen due since may have been overlooked by it, and rings at once."""
         dues = [due for due in map(next_due, self.book.live.values()) if due is not None]
         for state in self.book.live.values():
             if isinstance(state, oto.Unwinding) and unwind.current(state.live.pair) is None:
@@ -414,6 +440,6 @@ class Trader:
             dues.append(self.tasks.unwritten_since + STORE_SLOW_MS)
         dues.extend(self.commands.dues())
         dues.append(now.mono_ms + days.next_midnight_ms(now.wall_ms) - now.wall_ms)
-        # What is due already was acted on in this very turn: only what is to come can ring.
+        # What was due then was acted on in this very turn: only what came after can ring.
         due = min(due for due in dues if due > now.mono_ms)
         self._alarm_scope.deadline = due / 1000

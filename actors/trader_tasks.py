@@ -141,7 +141,7 @@ class Tasks:
         try:
             answer = await feed.ask(question, within_s=ANSWER_S)
         except AskFailed as error:
-            self._post(PermitFailed(str(error)))
+            self._post(PermitFailed(str(error), plan.pair_id))
         else:
             self._post(Permitted(plan, answer))
 
@@ -149,7 +149,7 @@ class Tasks:
         try:
             answer = await feed.ask(Permit(self._world.user, pair_id, (order,)), within_s=ANSWER_S)
         except AskFailed as error:
-            self._post(PermitFailed(str(error)))
+            self._post(PermitFailed(str(error), pair_id))
         else:
             self._post(SalePermitted(pair_id, priced, answer))
 
@@ -188,6 +188,6 @@ class Tasks:
             try:
                 await self._world.rows.write(rows)
             except StoreRefused as error:
-                self._post(RowsRefused(str(error)))
+                self._post(RowsRefused(str(error), then))
             else:
                 self._post(Acked(then))

@@ -170,7 +170,7 @@ def _wait(facts: Facts) -> Wait | None:
     if facts.market is None:
         return Wait("actor_restart", "token is being looked up")
     quote = facts.quote
-    if quote is None:
+    if quote is None or quote.symbol != facts.market.instrument.symbol:  # else: the last token's, its feed still joined
         return Wait("price_stale", "no price yet")
     if not quote.connected:
         return Wait("actor_restart", f"price stream of {quote.symbol} restarts", now + 1_000)

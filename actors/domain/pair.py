@@ -68,6 +68,12 @@ class Plan(Struct, frozen=True, kw_only=True):
     ask: Decimal | None = None
     token: str = ""
 
+    def asks_as(self, other: Plan) -> bool:
+        """Whether both ask the exchange for the same, as the same pair."""
+        return (self.pair_id, self.symbol, self.buy_price, self.sell_price, self.quantity) == (
+            other.pair_id, other.symbol, other.buy_price, other.sell_price, other.quantity,
+        )  # fmt: skip
+
 
 class Sale(Struct, frozen=True, kw_only=True):
     """One plain SELL that unwinds; placed by the same protocol of intent and proof as the pair itself."""
