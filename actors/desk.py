@@ -59,6 +59,7 @@ class World(Struct, frozen=True, kw_only=True):
     rng: Random
     log: Log
     events: Events
+    skew_ms: Callable[[], int | None] = lambda: None  # the exchange's clock minus ours; None: not measured yet
     may_begin: Callable[[], bool] = lambda: True  # False while the store or another part that placing needs is down
 
 

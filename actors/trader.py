@@ -417,6 +417,7 @@ class Trader:
             held=self.purse.held,
             short_since_mono=self.purse.short_since,
             throttled_until_mono=self.outlook.throttled_until,
+            skew_ms=self.world.skew_ms(),
             price_age_max_ms=int(self.settings.price_age_s_max * 1000),
             credit_lag_ms=int(self.settings.credit_lag_s * 1000),
         )

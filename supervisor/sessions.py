@@ -64,6 +64,10 @@ class Sessions:
             raise NotSent("no session", where=f"user {user}", do="create the user first")
         return self._gateways[user]
 
+    def skew_ms(self, user: str) -> int | None:
+        """The exchange's clock minus ours, as this user's replies tell it; None: not measured yet."""
+        return self._private[user].server_skew_ms if user in self._private else None
+
     async def close_one(self, user: str) -> None:
         """Of a removed user: its cookies are forgotten."""
         self._gateways.pop(user, None)

@@ -297,6 +297,7 @@ class Daemon:
         world = desk.World(
             user=user,
             exchange=self.outside.sessions.exchange(user),
+            skew_ms=partial(self.outside.sessions.skew_ms, user),
             store=self.store,
             rows=StoreRows(self.store),
             tokens=self.tokens,

@@ -35,6 +35,7 @@ IDLE_S_MAX = 20.0  # below the idle time-outs of common front ends (60 s and mor
 CONNECTIONS = 6  # of one session: it is one user ...
 CONNECTIONS_RESERVED = 2  # ... and these are for cancels and reconciling reads alone
 REPLY_BYTES_MAX = 16 * 2**20  # exchange info, the largest reply known, has 2 MB
+QUICK_S = 1.0  # slower replies do not tell when their Date was written
 THROTTLED_S, BANNED_S = 30.0, 300.0  # waits after 429 and 418 that name none
 
 NOT_SENT = (httpcore.ConnectError, httpcore.ConnectTimeout, httpcore.PoolTimeout, httpcore.UnsupportedProtocol)
@@ -112,7 +113,7 @@ class HttpSession:
         self._transport = PoolTransport(backend, connections=connections)
         self._client = httpx.AsyncClient(transport=self._transport, timeout=None, trust_env=False)
         self._requests = self._replies = self._not_sent = self._no_reply = self._in_flight = 0
-        self._skew_ms: int | None = None
+        self._exchange_ms: float | None = None  # what the exchange's clock showed at trio time 0
 
     def __repr__(self) -> str:
         return f"HttpSession({self._base})"
@@ -161,7 +162,9 @@ class HttpSession:
     @property
     def server_skew_ms(self) -> int | None:
         """The exchange's clock minus ours, ms; good to half a second, the grain of the Date header."""
-        return self._skew_ms
+        if self._exchange_ms is None or self._wall is None:
+            return None
+        return round(self._exchange_ms + trio.current_time() * 1000) - self._wall.now_ms()
 
     async def aclose(self) -> None:
         """Closes the connections; requests after this are NotSent."""
@@ -176,7 +179,7 @@ class HttpSession:
             no_reply=self._no_reply,
             in_flight=self._in_flight,
             connections=self._transport.connections,
-            server_skew_ms=self._skew_ms,
+            server_skew_ms=self.server_skew_ms,
         )
 
     async def _permit(self, lane: Lane, key: str) -> None:
@@ -224,9 +227,9 @@ class HttpSession:
 
     def _learn(self, reply: HttpReply) -> None:
         """What a reply says about the exchange's clock, and whether it asks this address to wait (wire § 10.1)."""
-        if self._wall is not None and (date_ms := _date_ms(reply.headers.get("date"))) is not None:
-            ours_ms = self._wall.now_ms() - round(reply.elapsed_s * 500)
-            self._skew_ms = date_ms + 500 - ours_ms
+        if reply.elapsed_s <= QUICK_S and (date_ms := _date_ms(reply.headers.get("date"))) is not None:
+            then_s = trio.current_time() - reply.elapsed_s / 2
+            self._exchange_ms = date_ms + 500 - then_s * 1000
         if reply.status in (418, 429):
             default_s = BANNED_S if reply.status == 418 else THROTTLED_S
             wait_s = retry_after_s(reply.headers)

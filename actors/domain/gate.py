@@ -28,6 +28,9 @@ RESTART_GRACE_MS = 10_000
 AUTO_RESUME_MS = 60_000
 """An opted-in pause may end this long after its cause is gone."""
 
+SKEW_MS_MAX = 1_400
+"""As measured, good to half a second: so the clocks are within what the proofs allow for (proof.CREATED_BEFORE_MS)."""
+
 
 class Facts(Struct, frozen=True, kw_only=True):
     """What a decision rests on. Times are wall ms, but for *_mono (trio's clock).
@@ -57,6 +60,7 @@ class Facts(Struct, frozen=True, kw_only=True):
     held: tuple[Balance, ...] = ()
     short_since_mono: int | None = None
     throttled_until_mono: int | None = None
+    skew_ms: int | None = None
     price_age_max_ms: int = 60_000
     credit_lag_ms: int = 10_000
     buyer_fee: Decimal = Decimal("0.0001")
@@ -139,10 +143,20 @@ def decide(facts: Facts) -> Decision:
     waiting = _wait(facts)
     if waiting is not None:
         return waiting
+    skewed = clock_skew(facts)
+    if skewed is not None:
+        return PauseNow("CLOCK_SKEW", skewed)
     limit = wear_limit(facts)
     if limit is not None:
         return limit
     return _propose(facts)
+
+
+def clock_skew(facts: Facts) -> str | None:
+    """Orders are known again by the time the exchange gave them: with clocks apart one of ours would not be (F68)."""
+    if facts.skew_ms is None or abs(facts.skew_ms) <= SKEW_MS_MAX:
+        return None
+    return f"the exchange's clock is {facts.skew_ms / 1000:+.1f} s from ours"
 
 
 def wear_limit(facts: Facts) -> PauseNow | None:
@@ -282,6 +296,8 @@ def cause_present(pause: Pause, facts: Facts) -> str | None:
         case "TOKEN_UNAVAILABLE":
             if facts.market is None:
                 return f"{facts.config.token} is not known or cannot be traded"
+        case "CLOCK_SKEW":
+            return clock_skew(facts)
         case "WEAR_LIMIT":
             limit = wear_limit(facts)
             return None if limit is None else limit.detail

@@ -17,6 +17,7 @@ from actors.adapters.clock import WallClock
 from actors.adapters.dialer import TcpDialer, client_tls
 from actors.adapters.http import HttpSession, retry_after_s
 from actors.adapters.limits import LOOPBACK, AddressLimits
+from actors.adapters.sim import SimWall
 from actors.errors import ConfigError, NoReply, NotSent
 from tests.adapters.wires import MemoryDialer, Served, certificate, listen, raw_reply, read_request
 
@@ -404,14 +405,37 @@ async def test_the_date_header_measures_the_skew(make, autojump_clock):
     noon_ms = 1_795_176_000_000  # 2026-11-20T12:00:00Z
 
     async def answer(request, body):
-        await trio.sleep(2)
+        await trio.sleep(1)
         return raw_reply(headers=[("Date", "Fri, 20 Nov 2026 12:00:31 GMT")])
 
     session, _ = make(Served(answer), wall=WallClock.virtual(noon_ms))
     assert session.server_skew_ms is None
     await session.request("GET", "/a")
-    assert session.server_skew_ms == 30_500  # ours when the exchange stamped it: 12:00:01.000; its: 12:00:31.500 ± 500
-    assert session.statistics().server_skew_ms == 30_500
+    assert session.server_skew_ms == 31_000  # ours when the exchange stamped it: 12:00:00.500; its: 12:00:31.500 ± 500
+    assert session.statistics().server_skew_ms == 31_000
+
+
+async def test_a_step_of_our_wall_shows_in_the_skew_before_the_next_reply(make, autojump_clock):
+    async def answer(request, body):
+        await trio.lowlevel.checkpoint()
+        return raw_reply(headers=[("Date", "Fri, 20 Nov 2026 12:00:00 GMT")])
+
+    wall = SimWall(1_795_176_000_000)
+    session, _ = make(Served(answer), wall=wall)
+    await session.request("GET", "/a")
+    await trio.sleep(60)
+    wall.ahead_ms = 3_600_000
+    assert session.server_skew_ms == 500 - 3_600_000
+
+
+async def test_a_slow_reply_tells_nothing_of_the_skew(make, autojump_clock):
+    async def answer(request, body):
+        await trio.sleep(1.5)
+        return raw_reply(headers=[("Date", "Fri, 20 Nov 2026 12:00:31 GMT")])
+
+    session, _ = make(Served(answer), wall=SimWall(1_795_176_000_000))
+    await session.request("GET", "/a")
+    assert session.server_skew_ms is None
 
 
 # -- secrets and configuration
