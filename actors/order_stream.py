@@ -112,6 +112,7 @@ class OrderStream:
         )
         with scope:
             await lines.run()
+        end("its listen key was replaced, and no socket of the new one is up")  # cancelled lines tell nobody
 
     def _guarded(self, hear: Callable[[bytes], bool], frame: bytes) -> bool:
         """A report that cannot be read is told, and the stream goes on: what it meant is found by looking."""
