@@ -91,7 +91,13 @@ class Outlook:
             if not book.remembers(pair_id):
                 continue  # pushed out by one that this very look has closed
             orders = book.orders_for(pair_id, found.orders)
-            look = Look(started=found.started, since_ms=found.since_ms, orders=orders, baseline=baseline)
+            look = Look(
+                started=found.started,
+                since_ms=found.since_ms,
+                orders=orders,
+                baseline=baseline,
+                skew_ms=trader.world.skew_ms(),
+            )
             trader.turn(pair_id, oto.Looked(look))
         if not self.reconciled and found.started.mono_ms >= self._gate_mono:
             self.reconciled = True

@@ -34,7 +34,7 @@ def wanted_pair(pair: Pair) -> Wanted:
         side="BUY",
         price=plan.buy_price,
         quantity=plan.quantity,
-        intent_ms=plan.intent_ms,
+        intent_ms=pair.exchange_ms(plan.intent_ms),
         oto=True,
         partner_price=plan.sell_price,
     )
@@ -42,7 +42,7 @@ def wanted_pair(pair: Pair) -> Wanted:
 
 def since_of(pair: Pair) -> int:
     """Looks page back to here (wall ms): well before the intent, so that a history page cannot end too early."""
-    return pair.plan.intent_ms - LOOK_BACK_MS
+    return pair.exchange_ms(pair.plan.intent_ms) - LOOK_BACK_MS
 
 
 class Turn:
@@ -121,6 +121,8 @@ class Turn:
             case oto.Reported(report=report):
                 self._reported(report)
             case oto.Looked(look=look):
+                if look.skew_ms is not None:
+                    self.pair = replace(self.pair, ahead_ms=max(self.pair.ahead_ms, -look.skew_ms))
                 for view in look.orders:
                     self.see(view)
                 self._compare_sources(baseline=look.baseline)
@@ -255,7 +257,7 @@ class Turn:
             return news.list_id == working.list_id
         if news.list_id is not None and news.position is None:
             return False
-        born = working.created_ms if working.created_ms is not None else self.pair.plan.intent_ms
+        born = working.created_ms if working.created_ms is not None else wanted_pair(self.pair).intent_ms
         return news.created_ms is None or abs(news.created_ms - born) <= CREATED_BEFORE_MS
 
     def _book(self, absorbed: Absorbed) -> None:

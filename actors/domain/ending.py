@@ -14,7 +14,7 @@ from typing import Literal
 from msgspec.structs import replace
 
 from actors.domain import oto, unwind
-from actors.domain.absorb import Turn, leftover_sellable
+from actors.domain.absorb import Turn, leftover_sellable, wanted_pair
 from actors.domain.legs import Leg
 from actors.domain.orders import Accepted
 from actors.domain.pair import Pair
@@ -84,7 +84,7 @@ def looked(turn: Turn, state: oto.Cancelling, look: Look) -> None:
     if any(turn.is_open(view) for view in look.orders):
         turn.state = replace(state, absence=with_sighting(state.absence))
     else:
-        turn.state = replace(state, absence=with_clean_look(state.absence, look, turn.pair.plan.intent_ms))
+        turn.state = replace(state, absence=with_clean_look(state.absence, look, wanted_pair(turn.pair).intent_ms))
 
 
 def settle_timed_out(turn: Turn) -> None:

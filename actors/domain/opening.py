@@ -15,7 +15,16 @@ from actors.domain import ending, oto, unwind
 from actors.domain.absorb import Turn, leftover_sellable, wanted_pair
 from actors.domain.legs import Leg
 from actors.domain.orders import TERMINAL, Accepted, NoAnswer, Outcome, Refused
-from actors.domain.proof import Absence, Look, by_age, candidates, proven, with_clean_look
+from actors.domain.proof import (
+    Absence,
+    Look,
+    by_age,
+    candidates,
+    proven,
+    suspects,
+    with_clean_look,
+    with_sighting,
+)
 from actors.errors import IllegalEvent
 
 
@@ -52,8 +61,14 @@ def looked(turn: Turn, state: oto.Unresolved, look: Look) -> None:
     if state.twins:
         _close_dead_twins(turn, state, look)
         return
-    rules = turn.pair.rules
-    absence = with_clean_look(state.absence, look, turn.pair.plan.intent_ms)
+    rules, wanted = turn.pair.rules, wanted_pair(turn.pair)
+    older = suspects(wanted, turn.live.early, look.orders)
+    if older:
+        what = f"orders {', '.join(older)} are like pair {turn.where}, but older by our clock: compare the clocks"
+        turn.wish(oto.AskPause("ORDER_UNRESOLVED", what))
+        turn.state = replace(state, absence=with_sighting(state.absence))
+        return
+    absence = with_clean_look(state.absence, look, wanted.intent_ms)
     turn.state = replace(state, absence=absence)
     if proven(absence, looks=rules.looks, settle_ms=rules.settle_ms):
         turn.close("absent")

@@ -85,7 +85,10 @@ class Sale(Struct, frozen=True, kw_only=True):
 
 
 class Pair(Struct, frozen=True, kw_only=True):
-    """A pair as far as it is known. cancel_cause: a cancel was decided, and why."""
+    """A pair as far as it is known. cancel_cause: a cancel was decided, and why.
+
+    ahead_ms: how far our clock was ahead of the exchange's, as far as replies have shown it.
+    """
 
     plan: Plan
     rules: Rules
@@ -95,6 +98,11 @@ class Pair(Struct, frozen=True, kw_only=True):
     placed_ms: int | None = None
     closed_ms: int | None = None
     cancel_cause: str | None = None
+    ahead_ms: int = 0
+
+    def exchange_ms(self, wall_ms: int) -> int:
+        """Not later than `wall_ms` by the exchange's clock."""
+        return wall_ms - self.ahead_ms
 
     def legs(self) -> Iterator[Leg]:
         yield self.working

@@ -14,11 +14,11 @@ from decimal import Decimal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from actors.domain.orders import OrderReport, OrderView, Side
+from actors.domain.orders import TERMINAL, OrderReport, OrderView, Side
 
 CREATED_BEFORE_MS = 2_000
 """An order of ours may carry an exchange time this much before our intent: the two clocks differ. A bigger difference
-pauses the user (CLOCK_SKEW) before anything is placed."""
+pauses the user (CLOCK_SKEW, domain/gate.py) before anything is placed, and what is known of it widens the window."""
 
 
 class Instant(Struct, frozen=True):
@@ -32,12 +32,14 @@ class Look(Struct, frozen=True, kw_only=True):
     """One complete look at the account. orders: open orders and history merged; ours and unattributed ones only.
 
     baseline: the order stream was not connected all the time, so it need not have told what this look shows.
+    skew_ms: the exchange's clock minus ours as its replies show it, None: not known.
     """
 
     started: Instant
     since_ms: int
     orders: tuple[OrderView, ...]
     baseline: bool = False
+    skew_ms: int | None = None
 
 
 class Absence(Struct, frozen=True, kw_only=True):
@@ -91,9 +93,7 @@ def matches_view(wanted: Wanted, view: OrderView) -> bool:
     """Whether a row of REST may be the order we asked for. Rows may lack the list's words (wire § 4.1)."""
     if view.position == "pending" or (not wanted.oto and view.list_id is not None):
         return False
-    return _same(wanted, view.symbol, view.side, view.price, view.quantity) and (
-        view.created_ms is None or view.created_ms >= wanted.intent_ms - CREATED_BEFORE_MS
-    )
+    return _same(wanted, view) and (view.created_ms is None or _in_time(wanted, view.created_ms))
 
 
 def matches_report(wanted: Wanted, report: OrderReport) -> bool:
@@ -101,10 +101,7 @@ def matches_report(wanted: Wanted, report: OrderReport) -> bool:
         return False
     if not wanted.oto and report.list_id is not None:
         return False
-    return (
-        _same(wanted, report.symbol, report.side, report.price, report.quantity)
-        and report.created_ms >= wanted.intent_ms - CREATED_BEFORE_MS
-    )
+    return _same(wanted, report) and _in_time(wanted, report.created_ms)
 
 
 def candidates(wanted: Wanted, reports: Iterable[OrderReport], views: Iterable[OrderView]) -> tuple[str, ...]:
@@ -113,6 +110,18 @@ def candidates(wanted: Wanted, reports: Iterable[OrderReport], views: Iterable[O
     ids = {report.order_id for report in reports if matches_report(wanted, report)}
     ids |= {view.order_id for view in rows if matches_view(wanted, view) and _in_company(wanted, view, rows)}
     return by_age(ids)
+
+
+def suspects(wanted: Wanted, reports: Iterable[OrderReport], views: Iterable[OrderView]) -> tuple[str, ...]:
+    """Ids of orders that are like the one we asked for in all but their time, which is before our intent (F67).
+
+    Either clock may be wrong, so they prove neither presence nor absence. Dead ones that traded nothing harm nobody.
+    """
+    rows, frames = tuple(views), tuple(reports)
+    timeless = replace(wanted, intent_ms=0)
+    found = set(candidates(timeless, frames, rows)) - set(candidates(wanted, frames, rows))
+    dead = {view.order_id for view in rows if view.status in TERMINAL and view.executed == 0}
+    return by_age(found - dead)
 
 
 def by_age(order_ids: Iterable[str]) -> tuple[str, ...]:
@@ -130,5 +139,10 @@ def _in_company(wanted: Wanted, view: OrderView, rows: tuple[OrderView, ...]) ->
     return all(row.side != wanted.side and row.price == wanted.partner_price for row in others)
 
 
-def _same(wanted: Wanted, symbol: str, side: Side, price: Decimal, quantity: Decimal) -> bool:
-    return (symbol, side, price, quantity) == (wanted.symbol, wanted.side, wanted.price, wanted.quantity)
+def _same(wanted: Wanted, news: OrderReport | OrderView) -> bool:
+    asked = (wanted.symbol, wanted.side, wanted.price, wanted.quantity)
+    return (news.symbol, news.side, news.price, news.quantity) == asked
+
+
+def _in_time(wanted: Wanted, created_ms: int) -> bool:
+    return created_ms >= wanted.intent_ms - CREATED_BEFORE_MS

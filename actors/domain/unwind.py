@@ -23,7 +23,17 @@ from actors.domain.legs import Leg
 from actors.domain.orders import TERMINAL, Accepted, NoAnswer, OrderReport, OrderView, Refused
 from actors.domain.pair import Pair, Sale, accounts
 from actors.domain.pricing import sale_price
-from actors.domain.proof import Absence, Look, Wanted, by_age, candidates, proven, with_clean_look
+from actors.domain.proof import (
+    Absence,
+    Look,
+    Wanted,
+    by_age,
+    candidates,
+    proven,
+    suspects,
+    with_clean_look,
+    with_sighting,
+)
 from actors.errors import IllegalEvent
 
 TRY_AGAIN_MS = 2_000
@@ -308,7 +318,15 @@ def _doubt_goes_on(turn: Turn, sale: Sale, look: Look) -> None:
             turn.see(dead[state.twins[0]])
             turn.state = replace(_state(turn), absence=None, twins=(), due=turn.at.mono_ms)
         return
-    absence = with_clean_look(state.absence, look, sale.intent_ms)
+    wanted = _wanted(turn.pair, sale)
+    unowned = [view for view in look.orders if turn.pair.leg_of(view.order_id) is None]
+    older = suspects(wanted, turn.live.early, unowned)
+    if older:
+        what = f"orders {', '.join(older)} are like sale {sale.number} of pair {turn.where}, but older by our clock"
+        turn.wish(oto.AskPause("ORDER_UNRESOLVED", f"{what}: compare the clocks"))
+        turn.state = replace(state, absence=with_sighting(state.absence))
+        return
+    absence = with_clean_look(state.absence, look, wanted.intent_ms)
     turn.state = replace(state, absence=absence)
     if proven(absence, looks=rules.looks, settle_ms=rules.settle_ms):
         _put(turn, replace(sale, state="absent"))
@@ -366,6 +384,6 @@ def _wanted(pair: Pair, sale: Sale) -> Wanted:
         side="SELL",
         price=sale.leg.price,
         quantity=sale.leg.quantity,
-        intent_ms=sale.intent_ms,
+        intent_ms=pair.exchange_ms(sale.intent_ms),
         oto=False,
     )

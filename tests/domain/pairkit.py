@@ -203,12 +203,10 @@ class Story:
         self.effects += self.last
         return self
 
-    def look(self, *views, after=0, started=None, since_ms=WALL_MS - 60_000, baseline=False):
+    def look(self, *views, after=0, started=None, since_ms=WALL_MS - 60_000, **keys):
         """A look ends. started: ms when it began, else now."""
         self.ms += after
-        look = Look(
-            started=at(self.ms if started is None else started), since_ms=since_ms, orders=views, baseline=baseline
-        )
+        look = Look(started=at(self.ms if started is None else started), since_ms=since_ms, orders=views, **keys)
         return self.tell(oto.Looked(look))
 
     def wait(self, ms=None):

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from actors.domain import oto
 from actors.domain.absorb import EARLY_MAX
 from actors.domain.orders import Accepted, NoAnswer, Refused
+from actors.domain.turn import since_of
 from actors.errors import IllegalEvent
 from tests.domain.cells import NO_ANSWER, TWIN, unresolved
 from tests.domain.pairkit import (
@@ -274,6 +275,42 @@ def test_an_order_that_appears_before_the_proof_is_adopted():
     for _ in range(3):
         story.look(after=7_000)
     assert story.look(*BOTH, after=7_000).kind == "Open"
+
+
+# -- clocks (F67)
+
+OLD = {"created_ms": WALL_MS - 3_600_000}
+
+
+def test_f67_absence_is_not_proven_while_an_order_like_ours_is_only_too_old():
+    story = unresolved()
+    for _ in range(8):
+        story.look(view(**OLD), view("pending", "PENDING", **OLD), after=7_000)
+    assert (story.kind, story.pauses()) == ("Unresolved", ["ORDER_UNRESOLVED"])
+    assert "clocks" in story.wished(oto.AskPause)[0].detail
+    assert until_closed(story).outcome == "absent", "it is gone, so it was not ours"
+
+
+def test_f67_a_clock_that_is_known_to_be_ahead_widens_the_window():
+    """Our clock was an hour ahead when the intent was written."""
+    story = unresolved()
+    assert since_of(story.pair) == WALL_MS - 60_000
+    story.look(view(**OLD), view("pending", "PENDING", **OLD), after=7_000, skew_ms=-3_600_000)
+    assert (story.kind, story.pair.working.order_id) == ("Open", WORKING)
+    assert since_of(story.pair) == WALL_MS - 3_660_000
+
+
+def test_f67_looks_that_do_not_reach_back_far_enough_by_the_exchanges_clock_prove_nothing():
+    story = unresolved()
+    for _ in range(8):
+        story.look(after=7_000, skew_ms=-3_600_000)
+    assert story.kind == "Unresolved"
+    assert until_closed(story, since_ms=WALL_MS - 3_660_000).outcome == "absent"
+
+
+def test_a_clock_that_is_behind_changes_nothing():
+    story = unresolved().look(after=7_000, skew_ms=5_000)
+    assert (story.pair.ahead_ms, story.state.absence.clean) == (0, 1)
 
 
 # -- twins

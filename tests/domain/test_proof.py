@@ -14,6 +14,7 @@ from actors.domain.proof import (
     Wanted,
     candidates,
     proven,
+    suspects,
     with_clean_look,
     with_sighting,
 )
@@ -114,6 +115,16 @@ def test_every_word_of_the_request_must_be_the_same(change):
 def test_amounts_are_compared_as_decimals_and_clocks_may_differ_a_little():
     alike = {"price": D("0.23000"), "quantity": D("869.5600"), "created_ms": WALL_MS - CREATED_BEFORE_MS}
     assert candidates(WANTED, (replace(PLACED, **alike),), (view(**alike),)) == (WORKING,)
+
+
+def test_f67_an_order_like_ours_that_is_older_by_our_clock_is_suspect():
+    old = {"created_ms": WALL_MS - 3_600_000}
+    assert suspects(WANTED, (replace(PLACED, **old),), ()) == (WORKING,)
+    assert suspects(WANTED, (), (view(**old),)) == (WORKING,)
+    assert suspects(WANTED, (PLACED,), (view(),)) == (), "that one is a candidate"
+    assert suspects(WANTED, (), (view("working", "CANCELED", **old),)) == (), "dead, and it bought nothing"
+    assert suspects(WANTED, (), (view("working", "CANCELED", 5, **old),)) == (WORKING,)
+    assert suspects(WANTED, (), (view(price=D(9), **old),)) == ()
 
 
 def test_a_row_without_a_time_may_be_ours():

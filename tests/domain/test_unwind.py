@@ -225,6 +225,15 @@ def test_f78_twin_sales_are_never_chosen_between():
     assert story.pauses() == ["ORDER_UNRESOLVED"]
 
 
+def test_f67_a_sale_is_not_proven_absent_while_one_like_it_is_only_too_old():
+    story = unwinding_unresolved()
+    for _ in range(8):
+        story.look(sale_view(SALE, RELEASED, MARKET, created_ms=WALL_MS - 3_600_000), after=7_000)
+    assert (story.pair.sales[0].state, story.pauses()) == ("unresolved", ["ORDER_UNRESOLVED"])
+    story.look(sale_view(SALE, RELEASED, MARKET, created_ms=WALL_MS - 3_600_000), after=7_000, skew_ms=-7_200_000)
+    assert story.pair.sales[0].leg.order_id == SALE
+
+
 # -- refused sales
 
 
