@@ -77,8 +77,8 @@ async def test_f53_kills_at_any_moment_lose_no_acknowledged_row_and_double_none(
         except IntegrityError as error:
             # The kill came within a checkpoint, after the log's last word: nobody appends a commit behind that, so the
             # refusal is right, and nothing was changed by it.
-            assert disk == "torn end", error
-            assert "checkpoint marker must be at the end" in str(error)
+            if disk != "torn end" or "checkpoint marker must be at the end" not in str(error):
+                raise
             os.truncate(tmp_path / "live/otod.duckdb.wal", whole)
             await db.open()
         last = check(db, acknowledged)
