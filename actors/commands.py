@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 PROBE_MS = 15_000
 """While the exchange is unreachable it is looked at this often, so that the end of the trouble is noticed."""
 
+TOLD_BY_A_LOOK: frozenset[PauseReason] = frozenset({"CLOCK_SKEW", "EXCHANGE_UNREACHABLE"})
+"""A paused user without a pair asks the exchange for nothing, so what is known of these is as old as the pause."""
+
 
 class Answer(Struct, frozen=True):
     """Comes back from the outbox once the rows of a command are durable."""
@@ -132,14 +135,19 @@ class Commands:
         if not trader.book.pauses:
             self._answer(asked)
             return
-        if self._refused(asked):
+        if self._refused(asked, heard=False):
             return
         self._resuming.append((asked, dict(trader.book.pauses)))
         trader.outlook.close_gate()
 
-    def _refused(self, asked: Asked, known: dict[PauseReason, Pause] | None = None) -> bool:
-        """known: the pauses that the asker knew of; what has come since is not for him to have ended."""
+    def _refused(self, asked: Asked, known: dict[PauseReason, Pause] | None = None, *, heard: bool = True) -> bool:
+        """known: the pauses that the asker knew of; what has come since is not for him to have ended.
+
+        heard: the exchange has just been; else causes that only its answer can tell are left for later.
+        """
         present = self._present()
+        if not heard:
+            present = {reason: why for reason, why in present.items() if reason not in TOLD_BY_A_LOOK}
         if known is not None:
             present |= {r: pause.detail for r, pause in self._trader.book.pauses.items() if known.get(r) != pause}
         if present:
