@@ -57,6 +57,10 @@ STORE_CAPACITY = 4096
 READY_S_MAX = 10.0
 """From start to ready: loading a user's state takes milliseconds, on a busy disk seconds."""
 
+LOAD_S_MAX = 60.0
+"""Of a trader: it is loaded once the rows that its last life left in the store's queue are durable, and a full disk
+takes as long as somebody needs to make room. One that gives up before is parked, which only an operator ends."""
+
 PROGRESS_S_MAX = 30.0
 """An actor whose loop has not come round for so long is stuck: each turn of it takes milliseconds."""
 
@@ -318,7 +322,7 @@ class Daemon:
             capacity=TRADER_CAPACITY,
             stop_s_max=5.0 * self.outside.rate,
             progress_s_max=PROGRESS_S_MAX * self.outside.rate,
-            **self._kept,
+            **(self._kept | {"ready_s_max": LOAD_S_MAX * self.outside.rate}),
         )
 
     def _happened(self, it: Happened) -> None:
