@@ -15,6 +15,7 @@ from typing import Any
 
 import trio
 from msgspec import Struct
+from msgspec.structs import replace
 
 from actors.adapters import sim
 from actors.errors import OtodError
@@ -147,7 +148,9 @@ async def _through(struck: Counter[str], weather: StormyWeather, faults: Faults,
 
 
 def _allowed(options: Options) -> tuple[str, ...]:
-    return ("StoreLost",) if options.disk.lost else ()
+    """ChildExhausted: the store was crashed too often, the process ends and is started again."""
+    lost = ("StoreLost",) if options.disk.lost else ()
+    return (*lost, "ChildExhausted") if lost or options.process.crashes_per_min else ()
 
 
 async def _until_broken(world: World, scope: trio.CancelScope) -> None:
@@ -238,7 +241,10 @@ async def _restart(world: World) -> None:
 
 
 def _rows(world: World) -> dict[str, list[Any]]:
-    return {kind.__name__: world.disk.all(kind) for kind in (PairRow, OrderRow, FillRow, PauseRow)}
+    rows: dict[str, list[Any]] = {kind.__name__: world.disk.all(kind) for kind in (PairRow, FillRow, PauseRow)}
+    # An order that is not ours is filed under the token that the user has now, which may have changed since.
+    rows["OrderRow"] = [replace(row, token="") if row.pair_id is None else row for row in world.disk.all(OrderRow)]
+    return rows
 
 
 def _how(world: World, user: str) -> str:
