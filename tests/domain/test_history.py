@@ -1,4 +1,4 @@
-"""Histories of a pair against a small exchange (venue.py): whatever happens on the way, the ledger is the exchange's.
+"""Histories of a pair against a small exchange (venue.py, world.py): whatever happens, the ledger is the exchange's.
 
 Every history asserts with every step: one `Place` ever, no sale above what is ours and free, bought never above the
 exchange's total and never shrinking, phases along the declared graph, no closing while an order lives, no tick that
@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from actors.domain import absorb, legs, oto, proof, unwind
-from tests.domain.venue import GRAPH, Rules, World
+from tests.domain.venue import Rules
+from tests.domain.world import GRAPH, World
 
 CHANCE = st.sampled_from((0.0, 0.0, 0.1, 0.3, 0.6))
 
