@@ -18,6 +18,7 @@ from actors.domain.trading import AUTO_RESUMABLE
 from actors.paper.api import Request
 from actors.paper.orders import Fill, Order
 from actors.rows import AuditRow, ConfigRow, FillRow, OrderRow, PairRow, PauseRow, UserRow
+from supervisor.lifecycle import Happened
 from tests.sim.world import Onlooker, World, balance_of
 
 OTO, PLAIN = "/oto-order/place", "/order/place"  # the ends of paths
@@ -122,15 +123,65 @@ class NothingBreaks(Onlooker):
     def __init__(self, world: World, allowed: tuple[str, ...]) -> None:
         self._world, self._allowed = world, ("InjectedCrash", *allowed)
 
-    def died(self, path: str, errors: tuple[BaseException, ...]) -> None:
-        for error in errors:
+    def happened(self, it: Happened) -> None:
+        if it.what != "crashed":
+            return
+        for error in it.errors:
             if type(error).__name__ not in self._allowed:
-                user = path.removeprefix("traders/") if path.startswith("traders/") else None
-                self._world.violate(f"{path} died of {type(error).__name__}: {error}", user)
+                user = it.path.removeprefix("traders/") if it.path.startswith("traders/") else None
+                self._world.violate(f"{it.path} died of {type(error).__name__}: {error}", user)
+
+
+class BystandersLive(Onlooker):
+    """A crash restarts the actor that crashed and nobody else (F46)."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._life: object = None
+        self._up: set[str] = set()
+
+    def happened(self, it: Happened) -> None:
+        if self._world.life is not self._life:
+            self._life, self._up = self._world.life, set()
+        match it.what:
+            case "ready":
+                self._up.add(it.path)
+            case "crashed" | "removed":
+                self._up.discard(it.path)
+            case "stopped" if it.path in self._world.commanded:
+                self._up.discard(it.path)
+            case "started" if it.path in self._up and it.path not in self._world.commanded:
+                self._world.violate(f"{it.path} was restarted without a crash or command of its own")
+            case _:
+                pass
+
+
+class NothingIsWrong(Onlooker):
+    """In a world without trouble: nobody is paused but for the market, every pair is completed."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def wrote(self, row: Any) -> None:
+        if isinstance(row, PauseRow) and row.reason != "PRICE_VOLATILITY":
+            self._world.violate(f"paused for nothing: {row.reason}: {row.detail}", row.user)
+        if (
+            isinstance(row, PairRow)
+            and row.status == "closed"
+            and row.outcome not in ("completed", "unwound", "cancelled")
+        ):
+            self._world.violate(f"pair {row.pair_id} ended as {row.outcome}", row.user)
 
 
 def standing_checks(world: World, *, allowed_deaths: tuple[str, ...] = ()) -> list[Onlooker]:
-    return [OneLivePair(world), DurableFirst(world), PausesHold(world), NothingBreaks(world, allowed_deaths)]
+    found = [
+        OneLivePair(world),
+        DurableFirst(world),
+        PausesHold(world),
+        NothingBreaks(world, allowed_deaths),
+        BystandersLive(world),
+    ]
+    return [*found, NothingIsWrong(world)] if world.options.calm else found
 
 
 # -- once healed and at rest

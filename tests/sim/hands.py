@@ -124,9 +124,11 @@ class Hands:
 
     async def _restart(self, user: str) -> None:
         path = self.rng.choice((f"traders/{user}", "keeper", "tokens", "store"))
+        self.world.commanded.add(path)
         await self.world.daemon.restart(path)
 
     async def _force_stop(self, user: str) -> None:
+        self.world.commanded.add(f"traders/{user}")
         await self.world.daemon.force_stop(user, "op")
 
     # -- users on the web site

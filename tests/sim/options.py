@@ -103,6 +103,12 @@ class Options(Struct, frozen=True, kw_only=True):
     faults: tuple[Fault, ...] = ()
 
     @property
+    def calm(self) -> bool:
+        """Nothing goes wrong, and nobody does anything."""
+        calm = (self.net, self.disk, self.process) == (NetTrouble(), DiskTrouble(), ProcessTrouble())
+        return calm and not self.faults and not self.hands.acts_per_min and not self.rules
+
+    @property
     def tokens(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(user.trading.token for user in self.users))
 

@@ -74,8 +74,8 @@ class Onlooker:
     def wrote(self, row: Any) -> None:
         """A row is durable."""
 
-    def died(self, path: str, errors: tuple[BaseException, ...]) -> None:
-        """An incarnation of an actor has crashed."""
+    def happened(self, it: Happened) -> None:
+        """Something befell an actor."""
 
 
 class WatchedExchange:
@@ -161,6 +161,7 @@ class World:
         self.violations: list[Violation] = []
         self.broken = trio.Event()  # the first violation
         self.struck: Counter[str] = Counter()  # what happened how often: faults, acts, deaths
+        self.commanded: set[str] = set()  # paths of actors that somebody has asked to be restarted or stopped
         self.resumes: set[tuple[str, str]] = set()  # (user, who): operators who asked for the end of pauses
         self.names = tuple(user.name for user in options.users)
         self.net = SimNet(weather or Calm(self.rng("net")))
@@ -376,9 +377,9 @@ class Life:
             self.world.violate(f"stuck: {', '.join(paths)}")
 
     def _happened(self, it: Happened) -> None:
-        if it.what == "crashed" and not self.killed:
+        if not self.killed:
             for onlooker in self.world.onlookers:
-                onlooker.died(it.path, it.errors)
+                onlooker.happened(it)
 
 
 def balance_of(exchange: Exchange, account: str, asset: str) -> Decimal:
