@@ -282,6 +282,12 @@ def test_f40_the_first_of_two_contents_of_one_fill_is_kept():
         assert any(word in " ".join(wrong) for word in ("two contents", "not in the exchange's complete list"))
 
 
+def test_f40_a_page_that_changes_its_content_is_told():
+    leg, wrong = told(BUY, rest(BOUGHT), rest(replace(BOUGHT, quote=BOUGHT.quote - 1)))
+    assert (leg.booked_quote, len(wrong)) == (BOUGHT.quote, 1)
+    assert "two contents" in wrong[0]
+
+
 def test_f41_an_overfill_is_told():
     leg, wrong = told(BUY, FILLED, report("working", "FILLED", fill=execution("2", "1"), upto="870.56"))
     assert "overfilled" in wrong[0]

@@ -303,6 +303,15 @@ def test_late_fills_that_leave_nothing_to_sell_close_the_pair():
     assert story.accounts.sold == SOLD_1.quantity + SOLD_2.quantity
 
 
+def test_a_commission_paid_from_other_tokens_leaves_less_than_nothing_to_sell():
+    """wire § 7.4: with free tokens in the wallet the pending leg may sell all that was bought."""
+    sold = execution("1005", "869.56", MARKET, side="SELL")
+    story = unwinding().tell(report("pending", "FILLED", fill=sold, quantity=D("869.56")))
+    assert story.accounts.leftover < 0
+    assert story.tell(oto.Priced(MARKET)).outcome == "unwound"
+    assert story.pauses() == []
+
+
 def test_fills_that_are_owed_take_back_a_sale_that_has_not_left():
     story = unwinding_intent().look(view("pending", "CANCELED", 200, SOLD_1.quote), after=1)
     story.tell(oto.Durable("sale:1"))
