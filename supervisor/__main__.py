@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-from actors.adapters.vault import new_key as new_vault_key
 from rich.console import Console
 
+from actors.adapters.vault import new_key as new_vault_key
 from actors.errors import ConfigError, IntegrityError, OtodError
 from supervisor import config, demo, exchange_alone, service
 from supervisor.paper_house import token_names
