@@ -1,7 +1,7 @@
 """The exchange's own faults (actors/paper/faults.py) that a run may draw, with how often and how bad.
 
-Late acceptance and read lag together stay well below settle_s: an order that shows up after its absence was proven is
-a ghost, which is a story of its own (tests/actors/test_trader.py), not something that proofs can exclude.
+Late acceptance and read lag together stay well below settle_s, but for "ghost": an order that shows up after its
+absence was proven is nothing that proofs can exclude; then two pairs may live, and never a third.
 """
 
 from __future__ import annotations
@@ -92,6 +92,7 @@ MENU: tuple[Dish, ...] = (
         (0.01, 0.3),
         {"path": (OTO, SALE), "seconds": SOON, "status": (0, 504)},
     ),
+    Dish("ghost", "late_acceptance", 0.05, (0.02, 0.2), {"path": (OTO,), "seconds": Between(30, 90)}),
     Dish("read_lag", "read_lag", 0.4, (0.05, 0.9), {"seconds": SOON, "lists": ("open", "history", "both")}),
     Dish("non_atomic", "non_atomic", 0.3, (0.05, 0.9), {"seconds": SOON}),
     Dish("short_history", "short_history", 0.1, (0.01, 0.1), {"rows": (1, 3)}),

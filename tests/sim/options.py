@@ -24,6 +24,9 @@ QUIET_PACE = 0.25
 NAMES = ("alice", "bob", "carol")
 AUTO = tuple(reason for reason in PAUSE_REASONS if reason in AUTO_RESUMABLE)
 
+SETTLED_S = 12.0
+"""Late acceptances up to here leave the proofs of absence (20 s) their time, read lag included."""
+
 Profile = Literal["none", "normal", "harsh"]
 
 
@@ -101,6 +104,11 @@ class Options(Struct, frozen=True, kw_only=True):
     process: ProcessTrouble = ProcessTrouble()
     hands: Hands = Hands()
     faults: tuple[Fault, ...] = ()
+
+    @property
+    def ghosts(self) -> bool:
+        """Placements may be accepted after all that patience can prove."""
+        return any(fault.kind == "late_acceptance" and fault.seconds > SETTLED_S for fault in self.faults)
 
     @property
     def calm(self) -> bool:
