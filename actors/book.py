@@ -14,18 +14,16 @@ from msgspec.structs import replace
 
 from actors.desk import Settings, World
 from actors.domain import day as days
-from actors.domain import gate, oto
-from actors.domain.absorb import wanted_pair
+from actors.domain import gate, ghosts, oto
 from actors.domain.day import Day
 from actors.domain.instrument import Market
 from actors.domain.legs import Fill
 from actors.domain.orders import TERMINAL, OrderReport, OrderView
-from actors.domain.pair import Pair, Rules, accounts, wear
-from actors.domain.proof import matches_report
+from actors.domain.pair import Pair, Rules
 from actors.domain.trading import Pause, PauseReason, TradingConfig, Wanted
 from actors.domain.turn import since_of
 from actors.messages import TraderRecord
-from actors.records import Owner, changes, pair_row, restored, still_sellable
+from actors.records import Owner, changes, cost_of, pair_row, restored
 from actors.rows import AuditRow, FillRow, OrderRow, PairRow, PauseRow, RetractFill, Row, StateChangeRow, UserDayRow
 from actors.snapshots import HINTS, snapshot
 from actors.telling import tell
@@ -244,6 +242,8 @@ class Book:
         if isinstance(after, oto.Closed):
             self._closed(before, after)
         else:
+            if isinstance(before, oto.Closed):
+                self._reopened(before)
             self._past.pop(pair_id, None)
             self.live[pair_id] = after
         self._remember_orders(pair)
@@ -251,6 +251,15 @@ class Book:
         for row in rows:
             self._count(row, before)
         self.write(rows, then)
+
+    def _reopened(self, before: oto.Closed) -> None:
+        """A closed pair lives after all: closing it again counts it anew."""
+        date = before.pair.plan.day
+        if date in self._days:
+            day, (cost, bought) = self._days[date], cost_of(before)
+            self._days[date] = replace(
+                day, pairs=day.pairs - 1, wear=day.wear - cost, closed_volume=day.closed_volume - bought
+            )
 
     def _remember_orders(self, pair: Pair) -> None:
         for leg in pair.legs():
@@ -263,10 +272,10 @@ class Book:
         pair = after.pair
         pair_id, date = pair.plan.pair_id, pair.plan.day
         if date in self._days:
-            day, (cost, bought) = self._days[date], _cost(after)
+            day, (cost, bought) = self._days[date], cost_of(after)
             again = isinstance(before, oto.Closed)  # closed anew by late news: only the difference counts
             if isinstance(before, oto.Closed):
-                earlier, before_bought = _cost(before)
+                earlier, before_bought = cost_of(before)
                 cost, bought = cost - earlier, bought - before_bought
             self._days[date] = replace(
                 day,
@@ -327,7 +336,7 @@ class Book:
             if oto.wants_unknown(state) and oto.pair_of(state).plan.symbol == report.symbol:
                 return pair_id
         for pair_id, closed in self._past.items():
-            if oto.wants_unknown(closed) and matches_report(wanted_pair(closed.pair), report):
+            if ghosts.may_claim(closed, report):
                 return pair_id
         return None
 
@@ -339,8 +348,10 @@ class Book:
         return [*self.live, *self._past]
 
     def orders_for(self, pair_id: str, views: Iterable[OrderView]) -> tuple[OrderView, ...]:
-        """Of a look: the pair's own orders and those that nobody owns."""
-        return tuple(v for v in views if self._known.get((v.symbol, v.order_id), pair_id) == pair_id)
+        """Of a look: the pair's own orders and those that nobody owns; a live pair's claim to these goes first."""
+        contested = pair_id not in self.live and any(oto.wants_unknown(state) for state in self.live.values())
+        unowned = None if contested else pair_id
+        return tuple(v for v in views if self._known.get((v.symbol, v.order_id), unowned) == pair_id)
 
     def foreign(self, views: Iterable[OrderView]) -> list[OrderView]:
         """Of a look: orders that are certainly not ours and not written yet with this status."""
@@ -430,12 +441,6 @@ class Book:
         new = snapshot(trader, decision, self._world.snapshot.value)
         if new != self._world.snapshot.value:
             self._world.snapshot.publish(new)
-
-
-def _cost(closed: oto.Closed) -> tuple[Decimal, Decimal]:
-    """(wear, BUY quote) of a closed pair."""
-    pair = closed.pair
-    return wear(pair, still_sellable(pair, closed.outcome)).total, accounts(pair).buy_quote
 
 
 def _base(row: PairRow) -> str:

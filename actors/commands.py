@@ -171,7 +171,7 @@ class Commands:
         """Causes that only the trader itself sees."""
         trader = self._trader
         if reason == "ORDER_UNRESOLVED":
-            open_ones = [p for p, state in trader.book.live.items() if isinstance(state, oto.Unresolved)]
+            open_ones = [p for p, state in trader.book.live.items() if oto.in_doubt(state)]
             return f"pair {', '.join(open_ones)} is unresolved" if open_ones else None
         if reason == "STORE_UNAVAILABLE" and not trader.tasks.written:
             return "records are waiting for the store"

@@ -144,6 +144,12 @@ def still_sellable(pair: Pair, outcome: PairOutcome) -> Decimal:
     return leftover_sellable(pair, pair.sales[-1].leg.price if pair.sales else pair.plan.reference)
 
 
+def cost_of(closed: oto.Closed) -> tuple[Decimal, Decimal]:
+    """(wear, BUY quote) of a closed pair."""
+    pair = closed.pair
+    return wear(pair, still_sellable(pair, closed.outcome)).total, accounts(pair).buy_quote
+
+
 def fill_row(owner: Owner, pair: Pair, leg: Leg, fill: Fill, now_ms: int) -> FillRow:
     execution = fill.execution
     assert leg.order_id is not None, leg

@@ -8,7 +8,7 @@ from actors.domain import day as days
 from actors.domain import gate, oto
 from actors.domain.pair import Pair
 from actors.domain.trading import PauseReason, Phase
-from actors.domain.unwind import current
+from actors.domain.unwind import living
 from actors.messages import OwnOrder, PairGlance, Progress, TraderSnapshot, Waiting
 
 if TYPE_CHECKING:
@@ -73,9 +73,7 @@ def own_orders(pair: Pair) -> tuple[OwnOrder, ...]:
         orders.append(OwnOrder("BUY", pair.plan.buy_price))
     if not pair.pending.terminal:
         orders.append(OwnOrder("SELL", pair.plan.sell_price))
-    sale = current(pair)
-    if sale is not None:
-        orders.append(OwnOrder("SELL", sale.leg.price))
+    orders += [OwnOrder("SELL", sale.leg.price) for sale in living(pair)]
     return tuple(orders)
 
 
