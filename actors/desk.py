@@ -39,6 +39,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     looks: int = 4
     poll_s: float = 15.0
     credit_lag_s: float = 10.0
+    store_slow_s: float = 10.0  # rows that are not durable after so long: the user is told (F59, F65)
     rotate_s: float = 81_000.0  # a socket lives at most 24 h (wire § 10.2)
 
 

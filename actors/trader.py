@@ -49,9 +49,6 @@ EFFECTS_MAX = 64
 
 INTENT_DURABLE = oto.Durable("intent")
 
-STORE_SLOW_MS = 10_000
-"""Rows that are not durable after so long: placing is withheld anyway, from here on the user is told (F59, F65)."""
-
 
 async def run(
     inbox: Inbox, *, world: desk.World, settings: desk.Settings, reducing: bool = False, task_status: Started
@@ -86,6 +83,7 @@ class Trader:
         self.started_mono = self.now().mono_ms
         self.outlook = Outlook(self, self.started_mono)
         self.purse = Purse(self)
+        self._store_slow_ms = int(settings.store_slow_s * 1000)
         self.guard = Guard(self)
         self.draining = False
         self.stopping = False
@@ -342,7 +340,7 @@ class Trader:
         for alarm in gate.alarms(facts):
             self.book.pause(alarm.reason, alarm.detail)
         since = self.tasks.unwritten_since
-        if since is not None and now.mono_ms - since >= STORE_SLOW_MS:
+        if since is not None and now.mono_ms - since >= self._store_slow_ms:
             self.book.pause("STORE_UNAVAILABLE", "records are not durable yet")
         self.commands.auto_resume(facts)
         for pair_id, state in tuple(self.book.live.items()):
@@ -438,7 +436,7 @@ class Trader:
             dues.append(self.outlook.retry_due)
         dues.append(self.started_mono + gate.RESTART_GRACE_MS + 1)
         if self.tasks.unwritten_since is not None:
-            dues.append(self.tasks.unwritten_since + STORE_SLOW_MS)
+            dues.append(self.tasks.unwritten_since + self._store_slow_ms)
         dues.extend(self.commands.dues())
         dues.append(now.mono_ms + days.next_midnight_ms(now.wall_ms) - now.wall_ms)
         # What was due then was acted on in this very turn: only what came after can ring.

@@ -118,7 +118,7 @@ class Demo:
         )
         self.daemon = Daemon(
             self.outside,
-            Settings(ws_user=doors.urls["ws_user"]),
+            Settings(ws_user=doors.urls["ws_user"], store_slow_s=10.0 * options.speed),
             ws_public=doors.urls["ws_public"],
             mode="paper",
             version=options.version,
