@@ -6,12 +6,15 @@ ends; a clean look at the account that began after that opens it. Looks are take
 
 from __future__ import annotations
 
+from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING
 
 from actors import desk
 from actors.domain import oto
+from actors.domain.absorb import Turn
 from actors.domain.orders import NoAnswer, OrderReport, Refused
+from actors.domain.pair import Pair
 from actors.domain.proof import Look
 from actors.errors import Trouble
 from actors.records import foreign_row
@@ -49,6 +52,7 @@ class Outlook:
         self._wanted = False
         self._gate_mono = now_mono  # a look that began before this does not open the gate
         self.retry_due: int | None = None
+        self._unheard: dict[str, tuple[Decimal, int]] = {}  # order id → what REST told was filled, till when to wait
 
     # -- the order stream
 
@@ -58,8 +62,35 @@ class Outlook:
 
     def stream_down(self, why: str) -> None:
         self.stream_mono, self._gap = None, True
+        self._unheard.clear()
         self._trader.log.warning("order_stream_lost", why=why)
         self.close_gate()
+
+    def closed(self, pair: Pair) -> None:
+        """A pair is over; what only REST has told of it so far the stream must tell too, if it does its duty (F10)."""
+        if self.stream_mono is None or self._gap:
+            return
+        due = self._trader.now().mono_ms + Turn.SILENT_MS
+        for leg in pair.legs():
+            if leg.order_id is not None and leg.told > leg.streamed:
+                self._unheard[leg.order_id] = (leg.told, due)
+
+    def heard(self, report: OrderReport) -> None:
+        told, _ = self._unheard.get(report.order_id, (None, 0))
+        if told is not None and report.cumulative >= told:
+            del self._unheard[report.order_id]
+
+    def notice_silence(self) -> None:
+        now = self._trader.now().mono_ms
+        silent = [order_id for order_id, (_, due) in self._unheard.items() if due <= now]
+        if silent:
+            what = f"the order stream never told of fills of orders {', '.join(silent)}"
+            self._trader.book.pause("ORDERS_DISCONNECTED", what)
+            self._unheard.clear()
+
+    @property
+    def silence_due(self) -> int | None:
+        return min((due for _, due in self._unheard.values()), default=None)
 
     # -- looking at the account
 

@@ -239,6 +239,7 @@ class Trader:
                 raise AssertionError(news)
 
     def _heard(self, report: OrderReport) -> None:
+        self.outlook.heard(report)
         pair_id = self.book.owner_of(report.symbol, report.order_id)
         if pair_id is None:
             pair_id = self.book.claimant(report)
@@ -302,6 +303,7 @@ class Trader:
         if isinstance(after, oto.Closed) and not isinstance(before, oto.Closed):
             self.purse.forget()
             self.book.closed_mono = self.now().mono_ms
+            self.outlook.closed(pair)
             self.guard.over(pair.plan.pair_id)
         for effect in effects:
             self._perform(pair, effect)
@@ -342,6 +344,7 @@ class Trader:
         since = self.tasks.unwritten_since
         if since is not None and now.mono_ms - since >= self._store_slow_ms:
             self.book.pause("STORE_UNAVAILABLE", "records are not durable yet")
+        self.outlook.notice_silence()
         self.commands.auto_resume(facts)
         for pair_id, state in tuple(self.book.live.items()):
             due = next_due(state)
@@ -432,8 +435,7 @@ class Trader:
             dues.append(decision.until_mono)
         if isinstance(decision, gate.Propose) or self.guard.blocked is not None:
             dues.append(now.mono_ms + 1000)
-        if self.outlook.retry_due is not None:
-            dues.append(self.outlook.retry_due)
+        dues.extend(due for due in (self.outlook.retry_due, self.outlook.silence_due) if due is not None)
         dues.append(self.started_mono + gate.RESTART_GRACE_MS + 1)
         if self.tasks.unwritten_since is not None:
             dues.append(self.tasks.unwritten_since + self._store_slow_ms)
