@@ -120,7 +120,8 @@ async def _through(struck: Counter[str], weather: StormyWeather, faults: Faults,
     world.struck = struck
     storm = Storm(world, struck, weather, faults)
     world.database = lambda: StormyDatabase(world.disk, world, storm)
-    world.onlookers += [*standing_checks(world, allowed_deaths=_allowed(world.options)), storm]
+    checks = standing_checks(world, allowed_deaths=_allowed(world.options), calm=world.options.calm)
+    world.onlookers += [*checks, storm]
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_until_broken, world, nursery.cancel_scope, name="until broken")
         nursery.start_soon(_until_too_late, world, name="until too late")
@@ -135,6 +136,7 @@ async def _through(struck: Counter[str], weather: StormyWeather, faults: Faults,
                 trouble.start_soon(hands.run, name="hands")
                 trouble.start_soon(trio.sleep_forever)
         storm.end()
+        world.healthy_s = trio.current_time()
         _end_orders_by_hand(world)
         await _heal(world, hands)
         await _come_to_rest(world, hands)
@@ -184,8 +186,6 @@ async def _heal(world: World, hands: Hands) -> None:
             for user in sorted(waiting):
                 world.violate(f"does not trade again in a healthy world: {_how(world, user)}", user)
             return
-        if world.life is not None and world.life.begun.is_set():
-            world.healed = True
         for user in sorted(waiting):
             ready = await hands.heal(user)
             shown = world.life.daemon.snapshot(user) if world.life is not None else None

@@ -9,6 +9,7 @@ Everything random comes from generators named after the seed, one per purpose.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from decimal import Decimal
@@ -41,6 +42,9 @@ from supervisor.sessions import Sessions
 from supervisor.wiring import Daemon, Outside, Patience
 from tests.sim.log import Record, SimLog
 from tests.sim.options import PACE, QUIET_PACE, Options, UserOptions
+
+DYING_S = 60.0
+"""A daemon that gave up in the storm may take so long to end in order."""
 
 HTTP_PORT, WS_PORT = 8701, 8702
 REST_BASE = f"http://127.0.0.1:{HTTP_PORT}"
@@ -178,7 +182,7 @@ class World:
         self.exchange = self._new_exchange()
         self.lives = 0
         self.life: Life | None = None
-        self.healed = False
+        self.healthy_s = math.inf  # since when nothing has gone wrong any more
         self.closing = False
         self.nursery: trio.Nursery
         self._serving = trio.CancelScope()
@@ -281,7 +285,7 @@ class World:
             await life.run()
             if self.closing:
                 return
-            if self.healed and not life.asked_to_stop:
+            if trio.current_time() > self.healthy_s + DYING_S and not life.asked_to_stop:
                 self.violate(f"the daemon ended in a healthy world: {life.error!r}")
             await trio.sleep(down_s())
 
