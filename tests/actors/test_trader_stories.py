@@ -186,7 +186,7 @@ def test_partial_fills_are_followed_to_the_last_unit():
         await stage.pairs_closed(2, within_s=300)
         assert stage.outcomes()[:2] == ["completed"] * 2
 
-    tell(script, Fault(kind="partial_fill", part=D("0.6"), seconds=1), rules={"split_fill_share": 1.0})
+    tell(script, Fault(kind="partial_fill", part=D("0.6"), seconds=1, times=8), rules={"split_fill_share": 1.0})
 
 
 def test_f33_a_pair_that_times_out_partly_filled_is_unwound():
