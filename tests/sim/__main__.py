@@ -158,6 +158,8 @@ def _find(args: argparse.Namespace) -> int:
         if sys.stderr.isatty():
             bar = "#" * (30 * number // len(seeds))
             print(f"\r[{bar:30}] {number}/{len(seeds)} seeds, {broken} broken", end="", file=sys.stderr, flush=True)
+        elif number % 25 == 0:
+            print(f"{number}/{len(seeds)} seeds, {broken} broken", file=sys.stderr, flush=True)
     print(
         f"{len(seeds)} seeds, {broken} broken, {orders} orders, {hours:.1f} user hours in {real_s:.0f} s of computing"
     )
