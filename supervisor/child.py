@@ -120,9 +120,10 @@ class Child:
                 else:
                     self.rest()
                     await self._until_wanted()
-        finally:
+        finally:  # removed, or its group has ended; perhaps both in one instant
             self.kept = False
-        self.bury()
+            if self.removed and self.life is None:
+                self.bury()
 
     def bury(self) -> None:
         """It was removed, and nothing of it lives."""

@@ -215,6 +215,7 @@ class Mailbox:
             self.empty_news()
         self._returned.extendleft(item for item in reversed(held) if again and item.deaths <= REDELIVERIES_MAX)
         self._note_depth()
+        self._admit()
         given_up = [item for item in held if not again or item.deaths > REDELIVERIES_MAX]
         self._bury(given_up, "it died with the question in hand")
         return len(held)
@@ -244,6 +245,7 @@ class Mailbox:
     def open(self) -> None:
         """An incarnation is there or to come: messages are accepted."""
         self._closed = None
+        self._admit()
 
     def statistics(self) -> MailboxStatistics:
         return MailboxStatistics(

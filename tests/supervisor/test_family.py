@@ -80,6 +80,24 @@ def test_a_member_added_and_removed_in_one_instant_is_gone_and_harms_nobody():
     play(scene, range(100))
 
 
+def test_a_member_removed_in_the_instant_its_family_stops_is_gone():
+    async def scene(stage: Stage) -> None:
+        done = stage.child("a", "decline")
+        async with stage.running(family(done, stage.child("b"))) as tree:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(tree.stop_child, "family")
+                await pause(stage.seed % 12)
+                nursery.start_soon(tree.remove, "family/a")
+            assert [node.path for node in stage.node("family").children] == ["family/b"]
+
+    play(scene, range(200))
+
+
+async def pause(steps: int) -> None:
+    for _ in range(steps):
+        await trio.lowlevel.checkpoint()
+
+
 def test_a_name_added_again_while_it_is_removed_gets_its_next_incarnation_and_the_same_mailbox():
     async def scene(stage: Stage) -> None:
         async with stage.running(family(stage.child("a", stop_s_max=9))) as tree:

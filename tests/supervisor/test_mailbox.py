@@ -308,6 +308,18 @@ async def test_a_request_to_stop_comes_last_and_is_never_handed_on():
     assert await mailbox.take() == "for the next"
 
 
+async def test_who_asks_while_a_request_to_stop_waits_is_heard_by_the_next_incarnation(nursery):
+    mailbox, outcomes = Mailbox("a", capacity=1), []
+    mailbox.request_stop()
+    nursery.start_soon(ask_into(outcomes, mailbox, "question"))
+    await wait_all_tasks_blocked()
+    mailbox.release(again=False)  # it ended without having taken the request
+    asked = await mailbox.take()
+    asked.reply.answer("yes")
+    await wait_all_tasks_blocked()
+    assert outcomes == ["yes"]
+
+
 async def test_a_closed_mailbox_answers_everybody_and_counts_what_is_lost(nursery):
     mailbox, outcomes = Mailbox("a", capacity=2), []
     for question in ("in hand", "queued", "queued too", "at the door"):
