@@ -314,6 +314,8 @@ class Daemon:
             rng=self._own_rng(f"traders/{user}"),
             log=self.outside.log.bind(child=f"traders/{user}"),
             events=self.outside.bus,
+            # Nothing is begun whose intent could not become durable now (F48, F59).
+            may_begin=lambda: not (self.store_shown.value and self.store_shown.value.unavailable_since_ms),
         )
         return ChildSpec(
             name=user,
