@@ -134,9 +134,12 @@ class Book:
         return self._seq
 
     def roll_over(self, now_ms: int) -> None:
-        """Another UTC day: its target is open; fills that the exchange dated ahead are in its day already."""
+        """Another UTC day: its target is open; fills that the exchange dated ahead are in its day already.
+
+        Back to the day before only after a clock that ran ahead over midnight was set right; that day is still known.
+        """
         today = days.date_of(now_ms)
-        if today > self.today:
+        if today > self.today or (today < self.today and today in self._days):
             self.log.info("day_rolled_over", day=today, volume=self.day.volume)
             self.today = today
             self._days.setdefault(today, Day(date=today))
