@@ -53,7 +53,7 @@ class Kept(Struct, frozen=True, kw_only=True):
     steady_s: float = 10.0  # up for so long: it did recover, the next delay is the first again
     ready_s_max: float = 10.0
     stop_s_max: float = 0.0  # asked to stop, then so long until cancelled; 0: cancelled at once, without asking
-    stuck_s: float = 2.0  # cancelled and still there after so long: reported as stuck
+    stuck_s: float = 5.0  # cancelled and still there after so long: reported as stuck (closing a socket may take 2 s)
     significant: bool = False  # see AutoStop
 
 

@@ -20,7 +20,7 @@ import trio
 from msgspec import Struct
 from msgspec.structs import replace
 
-from actors.errors import ChildExhausted, InjectedCrash, Refusal
+from actors.errors import ChildExhausted, ConfigError, InjectedCrash, Refusal
 from actors.ports import Wall
 from supervisor.child import Child
 from supervisor.groups import Coupled, Family, Group
@@ -31,10 +31,11 @@ from supervisor.parent import Outside, Parent
 from supervisor.spec import ChildSpec, FamilySpec, GroupSpec, Spec, check, check_member
 
 STOP_S_MAX = 30.0
-"""All the patience of an ordered stop; with END_S_MAX below the 45 s after which systemd kills (reliability § 3)."""
+"""All the patience of an ordered stop; after it whatever still runs is cancelled, still in order."""
 
 END_S_MAX = 40.0
-"""From the request to stop: what still lives then is stuck, and the process has to end without it."""
+"""From the request to stop: what still lives then is stuck, and the process has to end without it. Below the 45 s after
+which systemd kills (reliability § 3). The difference is what stuck children get once nobody else is left."""
 
 Did = Literal[
     "started", "already_running", "declined", "failed",
@@ -72,10 +73,13 @@ class Tree:
         end_s_max: float = END_S_MAX,
     ) -> None:
         check(root)
+        if not 0 <= stop_s_max <= end_s_max:
+            what = f"stop_s_max is {stop_s_max}, end_s_max is {end_s_max}"
+            raise ConfigError(what, where="tree", do="the end comes after all patience, both are not negative")
         self._outside = Outside(wall, rng, self._die_of)
         self._mailboxes: WeakValueDictionary[str, Mailbox] = WeakValueDictionary()
         self._on_stuck = on_stuck
-        self._end_s_max = end_s_max
+        self._stop_s_max, self._end_s_max = stop_s_max, end_s_max
         self._fatal: BaseException | None = None
         self._failure: Exception | None = None
         self._stuck: tuple[str, ...] | None = None
@@ -252,12 +256,17 @@ class Tree:
 
     async def _notice_stuck(self) -> None:
         """Nothing in the process can end a task that does not want to: say so while there is time."""
+        root = self._root
         with trio.CancelScope(shield=True):
-            await self._root.until(lambda: self._root.state in ("stopping", "stuck") or self._ended)
-            await self._root.until(lambda: self._root.state == "stuck" or self._ended, self._end_s_max)
+            await root.until(lambda: root.state in ("stopping", "stuck") or self._ended)
+            end_s = trio.current_time() + self._end_s_max
+            await root.until(lambda: root.state == "stuck" or self._ended, self._end_s_max)
+            # Nothing but stuck ones is left: what is kept for the end is theirs, but not more.
+            left_s = min(end_s - trio.current_time(), self._end_s_max - self._stop_s_max)
+            await root.until(lambda: self._ended, max(0.0, left_s))
             if not self._ended:
-                self._stuck = tuple(living(self._root))
-                self._root.poke_all()
+                self._stuck = tuple(living(root))
+                root.poke_all()
                 if self._on_stuck is not None:
                     self._on_stuck(self._stuck)
 

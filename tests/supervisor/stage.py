@@ -1,11 +1,12 @@
 """A stage for tests of the tree: scripted actors, a witness of every incarnation, and many schedules of one scene.
 
 `play(scene)` runs an async scene under a virtual clock, once per scheduler seed, and checks after each run what holds
-always: never two incarnations of a name alive, and no task left.
+always: never two incarnations of a name alive, no task and no file descriptor left.
 """
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -214,6 +215,7 @@ async def boom(text: str) -> None:
 def play(scene: Callable[[Stage], Awaitable[None]], seeds: Iterable[int] = SEEDS) -> None:
     """Runs the scene once per seed. The seed decides the order of all that happens at one instant."""
     trio._core._run._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]
+    files = open_files()
     for seed in seeds:
         trio._core._run._r.seed(seed)
         try:
@@ -221,6 +223,11 @@ def play(scene: Callable[[Stage], Awaitable[None]], seeds: Iterable[int] = SEEDS
         except BaseException as error:
             error.add_note(f"scheduler seed {seed}")
             raise
+    assert open_files() <= files, "a file descriptor is left"
+
+
+def open_files() -> int:
+    return len(os.listdir("/proc/self/fd"))
 
 
 async def _play(scene: Callable[[Stage], Awaitable[None]], stage: Stage) -> None:

@@ -357,7 +357,10 @@ async def test_a_reader_shows_signs_of_life():
 @given(
     seed=st.integers(0, 10_000),
     again=st.booleans(),
-    script=st.lists(st.sampled_from(["ask", "post", "take", "answer", "finish", "crash"]), max_size=60),
+    script=st.lists(
+        st.sampled_from(["ask", "post", "take", "answer", "finish", "crash", "stop", "close", "open", "give up"]),
+        max_size=60,
+    ),
 )
 def test_no_asker_ever_hangs_whatever_happens(seed, again, script):
     """Every question is answered, refused, or told that its reader is gone; nothing is delivered twice in one life."""
@@ -388,12 +391,28 @@ def test_no_asker_ever_hangs_whatever_happens(seed, again, script):
                         held.pop(0).reply.answer("yes")
                     case "finish":
                         mailbox.finish()
+                    case "stop":
+                        mailbox.request_stop()
+                    case "close":
+                        mailbox.close("parked")
+                    case "open":
+                        mailbox.open()
+                    case "give up":
+                        nursery.start_soon(partial(ask_into(outcomes, mailbox, asked_count, within_s=0.001)))
+                        asked_count += 1
                     case "crash":
                         held.clear()
                         mailbox.release(again=again)
                 await wait_all_tasks_blocked()
+            if not again:
+                mailbox.release(again=False)
+                while mailbox.statistics().depth:  # a reader that works hears of everybody
+                    message = await mailbox.take()
+                    if isinstance(message, Asked):
+                        message.reply.answer("at last")
             mailbox.close("over")
         assert len(outcomes) == asked_count
+        assert mailbox.statistics().depth == mailbox.statistics().in_hand == 0
 
     trio._core._run._r.seed(seed)
     trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))

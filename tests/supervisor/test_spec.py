@@ -119,6 +119,12 @@ def test_nothing_of_a_wrong_tree_exists():
         Tree(tree(child(intensity=-1)), wall=None, rng=random.Random(1))  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(("stop_s_max", "end_s_max"), [(5, 4), (-1, 4), (math.nan, 4)])
+def test_the_deadlines_of_a_stop_are_checked_too(stop_s_max, end_s_max):
+    with pytest.raises(ConfigError, match="stop_s_max is"):
+        Tree(tree(child()), wall=None, rng=random.Random(1), stop_s_max=stop_s_max, end_s_max=end_s_max)  # type: ignore[arg-type]
+
+
 def test_options_of_a_configuration_file():
     spec = with_options(child(), {"intensity": 9, "period_s": 30})
     assert (spec.intensity, spec.period_s, spec.name) == (9, 30, "a")

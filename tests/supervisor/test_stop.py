@@ -181,7 +181,7 @@ def test_a_stuck_child_is_reported_and_the_others_still_stop():
             stage.post("b", ("shield", 1000))
             await stage.settle()
             assert await stage.tree.stop() == ("b",)
-            assert trio.current_time() == pytest.approx(1 + 3 + 2), "patience, then stuck_s"
+            assert trio.current_time() == pytest.approx(1 + 3 + 2 + 10), "patience, stuck_s, what is left for the end"
             assert (stage.state("b"), stage.state("a"), stage.state("c")) == ("stuck", "stopped", "stopped")
             assert stage.stuck == [("b",)]
             assert stage.names("down") == ["c", "a"]
@@ -201,11 +201,26 @@ def test_a_stuck_child_deep_in_the_tree_does_not_keep_others_from_stopping():
             stage.tree.mailbox("inner/family/b").post(("shield", 1000))
             await stage.settle()
             assert await stage.tree.stop() == ("inner/family/b",)
-            assert trio.current_time() == pytest.approx(2)
+            assert trio.current_time() == pytest.approx(5 + 10)
             assert stage.names("down") == ["d", "c", "a"]
 
         inner = group(family(stage.child("b"), stage.child("c", "ok")), stage.child("d"), name="inner")
         assert await stage.outcome(group(stage.child("a"), inner), then) is None
+
+    play(scene)
+
+
+def test_who_lets_go_before_the_last_deadline_is_not_held_against_the_process():
+    async def scene(stage: Stage) -> None:
+        async def then() -> None:
+            stage.post("a", ("shield", 12))
+            await stage.settle()
+            assert await stage.tree.stop() == ()
+            assert trio.current_time() == pytest.approx(12)
+
+        assert await stage.outcome(group(stage.child("a", stuck_s=3)), then) is None
+        assert stage.stuck == []
+        assert stage.whats("a") == ["started", "ready", "stuck", "stopped"]
 
     play(scene)
 
