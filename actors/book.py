@@ -23,7 +23,7 @@ from actors.domain.pair import Pair, Rules
 from actors.domain.trading import Pause, PauseReason, TradingConfig, Wanted
 from actors.domain.turn import since_of
 from actors.messages import TraderRecord
-from actors.records import Owner, changes, cost_of, pair_row, restored
+from actors.records import QUOTE_ASSET, Owner, base_of, changes, cost_of, pair_row, restored
 from actors.rows import AuditRow, FillRow, OrderRow, PairRow, PauseRow, RetractFill, Row, StateChangeRow, UserDayRow
 from actors.snapshots import HINTS, snapshot
 from actors.telling import tell
@@ -39,9 +39,6 @@ KNOWN_MAX = 10_000
 
 REFRESH_MS = 300_000
 """The catalogue refreshes itself hourly and answers from memory: a trader asks it this often."""
-
-QUOTE_ASSET = "USDT"
-"""All pairs of this daemon are quoted in it (requirements, "Trading configuration"); symbols end with it."""
 
 Write = Callable[[Sequence[Row], tuple[object, ...]], None]
 
@@ -189,8 +186,8 @@ class Book:
         if asked is None or now_mono - asked >= REFRESH_MS:
             yield self.config.token, True
         for row in (*self._unrecovered, *self._closed_rows):
-            if _base(row) not in self._markets:
-                yield _base(row), False
+            if base_of(row) not in self._markets:
+                yield base_of(row), False
 
     def resolved(self, asked: str, market: Market, now_mono: int) -> None:
         self._markets[asked] = market
@@ -203,14 +200,14 @@ class Book:
 
     def to_recover(self, settings: Settings) -> list[tuple[PairRow, Sequence[OrderRow], Sequence[FillRow], Rules]]:
         """Open pairs whose market is known by now; closed ones are taken back into memory on the way."""
-        ready = [row for row in self._unrecovered if _base(row) in self._markets]
+        ready = [row for row in self._unrecovered if base_of(row) in self._markets]
         self._unrecovered = [row for row in self._unrecovered if row not in ready]
-        for row in [row for row in self._closed_rows if _base(row) in self._markets]:
+        for row in [row for row in self._closed_rows if base_of(row) in self._markets]:
             self._closed_rows.remove(row)
-            pair = restored(row, self._orders, self._fills, self.rules(settings, self._markets[_base(row)]))
+            pair = restored(row, self._orders, self._fills, self.rules(settings, self._markets[base_of(row)]))
             assert row.outcome is not None, row
             self._past[row.pair_id] = oto.Closed(pair=pair, outcome=row.outcome)
-        return [(row, self._orders, self._fills, self.rules(settings, self._markets[_base(row)])) for row in ready]
+        return [(row, self._orders, self._fills, self.rules(settings, self._markets[base_of(row)])) for row in ready]
 
     # -- pairs
 
@@ -444,8 +441,3 @@ class Book:
         new = snapshot(trader, decision, self._world.snapshot.value)
         if new != self._world.snapshot.value:
             self._world.snapshot.publish(new)
-
-
-def _base(row: PairRow) -> str:
-    """The alphaId of a pair's symbol: "ALPHA_22USDT" → "ALPHA_22"."""
-    return row.symbol.removesuffix(QUOTE_ASSET)

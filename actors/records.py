@@ -22,6 +22,9 @@ from actors.domain.pair import Pair, Plan, Rules, Sale, SaleState, accounts, new
 from actors.domain.trading import PairOutcome
 from actors.rows import FillRow, OrderRow, PairRow, RetractFill, Row, StateChangeRow
 
+QUOTE_ASSET = "USDT"
+"""All pairs of this daemon are quoted in it (requirements, "Trading configuration"); symbols end with it."""
+
 
 class Owner(Struct, frozen=True, kw_only=True):
     """Whose rows these are. mul_point: as read now; a fill keeps the one it was booked with.
@@ -342,3 +345,8 @@ def _execution(row: FillRow) -> Execution:
         time_ms=row.exchange_time,
         source=row.source,
     )
+
+
+def base_of(row: PairRow) -> str:
+    """The alphaId of a pair's symbol: "ALPHA_22USDT" → "ALPHA_22"."""
+    return row.symbol.removesuffix(QUOTE_ASSET)
