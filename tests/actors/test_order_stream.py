@@ -37,13 +37,13 @@ class Stage:
 
 
 @pytest.fixture
-async def stage(autojump_clock, nursery):
+async def stage(nursery):
     made = Stage(nursery)
     await made.use("first")
     return made
 
 
-async def test_a_key_that_is_replaced_is_no_disconnect(stage):
+async def test_a_key_that_is_replaced_is_no_disconnect(stage, autojump_clock):
     await stage.use("second")
     assert stage.told == ["up"]
     assert [socket.closed for socket in stage.sockets.opened] == [True, False]

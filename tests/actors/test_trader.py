@@ -22,7 +22,7 @@ D = Decimal
 
 
 @pytest.fixture
-async def kit(autojump_clock):
+async def kit():
     kit = Kit()
     kit.ready()
     kit.funded()
@@ -46,7 +46,7 @@ def report(order_id, **changes):
     return replace(made, **changes)
 
 
-async def test_a_permitted_pair_is_placed_when_its_intent_is_durable(kit):
+async def test_a_permitted_pair_is_placed_when_its_intent_is_durable(kit, autojump_clock):
     plan = kit.permitted()
     assert kit.spawned("place") == []
     rows = kit.acked()
@@ -54,7 +54,7 @@ async def test_a_permitted_pair_is_placed_when_its_intent_is_durable(kit):
     assert len(kit.spawned("place")) == 1
 
 
-async def test_a_plan_that_the_market_has_left_behind_is_not_placed(kit):
+async def test_a_plan_that_the_market_has_left_behind_is_not_placed(kit, autojump_clock):
     _, plan = kit.spawned("permit")[-1]
     kit.link().quotes.publish(quote("47"))
     kit.say(desk.Permitted(plan, Granted()))
@@ -63,7 +63,7 @@ async def test_a_plan_that_the_market_has_left_behind_is_not_placed(kit):
     assert kit.spawned("permit")[-1][1].reference == D(47), "it asks again, with the price of now"
 
 
-async def test_a_plan_of_the_token_before_is_not_placed_on_the_new_one(kit):
+async def test_a_plan_of_the_token_before_is_not_placed_on_the_new_one(kit, autojump_clock):
     _, plan = kit.spawned("permit")[-1]
     kit.ask(Configure(replace(CONFIG, token="LUMI"), 2, "op"))
     kit.say(desk.Resolved("LUMI", market("ALPHA_23", "LUMI")))
@@ -74,7 +74,7 @@ async def test_a_plan_of_the_token_before_is_not_placed_on_the_new_one(kit):
     assert Over("alice", plan.pair_id) in kit.link("ALPHA_22USDT").address.posted, "the feed that noted it is told"
 
 
-async def test_no_order_leaves_once_its_user_is_paused(kit):
+async def test_no_order_leaves_once_its_user_is_paused(kit, autojump_clock):
     plan = kit.permitted()
     kit.ask(PauseTrading("op", ""))
     kit.acked()
@@ -83,7 +83,7 @@ async def test_no_order_leaves_once_its_user_is_paused(kit):
     assert Over("alice", plan.pair_id) in kit.link().address.posted
 
 
-async def test_no_order_leaves_once_its_user_is_stopped(kit):
+async def test_no_order_leaves_once_its_user_is_stopped(kit, autojump_clock):
     kit.permitted()
     kit.ask(StopTrading("op"))
     kit.acked()
@@ -121,7 +121,7 @@ async def test_a_resumed_user_has_his_balance_read_anew(autojump_clock):
     assert kit.spawned("permit")
 
 
-async def test_what_the_look_of_a_resume_finds_is_not_lifted_by_it(kit):
+async def test_what_the_look_of_a_resume_finds_is_not_lifted_by_it(kit, autojump_clock):
     kit.ask(PauseTrading("op", ""))
     reply = kit.ask(ResumeTrading("op"))
     kit.looked(view())
@@ -131,14 +131,14 @@ async def test_what_the_look_of_a_resume_finds_is_not_lifted_by_it(kit):
     assert "OPERATOR" not in kit.book.pauses
 
 
-async def test_a_second_foreign_order_pauses_again_after_the_first_was_resumed(kit):
+async def test_a_second_foreign_order_pauses_again_after_the_first_was_resumed(kit, autojump_clock):
     kit.looked(view("900"))
     kit.ask(ResumeTrading("op"))
     kit.looked(view("900"), view("901"))
     assert "901" in kit.book.pauses["EXTERNAL_ORDER"].detail
 
 
-async def test_a_pause_that_came_after_the_resume_was_asked_for_stays(kit):
+async def test_a_pause_that_came_after_the_resume_was_asked_for_stays(kit, autojump_clock):
     kit.ask(PauseTrading("op", ""))
     reply = kit.ask(ResumeTrading("op"))
     kit.say(desk.Broken("LEDGER_MISMATCH", "sums differ"))
@@ -148,7 +148,7 @@ async def test_a_pause_that_came_after_the_resume_was_asked_for_stays(kit):
     assert "LEDGER_MISMATCH" in str(reply.error)
 
 
-async def test_a_look_that_closes_a_pair_with_a_full_memory_harms_nobody(kit):
+async def test_a_look_that_closes_a_pair_with_a_full_memory_harms_nobody(kit, autojump_clock):
     plan = kit.permitted()
     kit.acked()
     kit.say(desk.PairNews(plan.pair_id, oto.PlaceEnded(Accepted(order_ids=("1", "2")))))
@@ -167,14 +167,14 @@ async def test_a_look_that_closes_a_pair_with_a_full_memory_harms_nobody(kit):
     assert plan.pair_id in kit.book._past
 
 
-async def test_a_report_of_a_forgotten_pair_is_not_of_somebody_else(kit):
+async def test_a_report_of_a_forgotten_pair_is_not_of_somebody_else(kit, autojump_clock):
     kit.book._known["ALPHA_22USDT", "77"] = "alice-2026-09-21-1"
     kit.say(desk.Heard(report("77")))
     assert [*kit.book.pauses] == []
     assert [row for row in kit.acked() if isinstance(row, OrderRow)] == []
 
 
-async def test_reports_before_the_open_pairs_are_known_are_left_to_the_look(kit):
+async def test_reports_before_the_open_pairs_are_known_are_left_to_the_look(kit, autojump_clock):
     plan = kit.permitted()
     rows = [row for row in kit.acked() if type(row).__name__ == "PairRow"]
     later = Kit(open_pairs=(rows[-1],), day=replace(record().day, last_number=1))
@@ -185,7 +185,7 @@ async def test_reports_before_the_open_pairs_are_known_are_left_to_the_look(kit)
     assert [row for row in later.acked() if isinstance(row, OrderRow)] == []
 
 
-async def test_a_pair_of_the_token_before_is_followed_on_its_own_feed_after_a_restart(kit):
+async def test_a_pair_of_the_token_before_is_followed_on_its_own_feed_after_a_restart(kit, autojump_clock):
     kit.permitted()
     rows = [row for row in kit.acked() if type(row).__name__ == "PairRow"]
     changed = replace(record().record, config=replace(CONFIG, token="LUMI"))
@@ -196,18 +196,18 @@ async def test_a_pair_of_the_token_before_is_followed_on_its_own_feed_after_a_re
     assert later.trader.markets.link is later.feeds.links["ALPHA_22USDT"]
 
 
-async def test_a_permit_without_an_answer_is_taken_back(kit):
+async def test_a_permit_without_an_answer_is_taken_back(kit, autojump_clock):
     _, plan = kit.spawned("permit")[-1]
     kit.say(desk.PermitFailed("no answer", plan.pair_id))
     assert kit.link().address.posted == [Over("alice", plan.pair_id)]
 
 
-async def test_a_sale_permitted_too_late_is_taken_back(kit):
+async def test_a_sale_permitted_too_late_is_taken_back(kit, autojump_clock):
     kit.say(desk.SalePermitted("alice-2026-09-20-3", oto.Priced(D(48)), Granted()))
     assert Over("alice", "alice-2026-09-20-3") in kit.link().address.posted
 
 
-async def test_what_falls_due_while_a_turn_runs_rings_at_once(kit, monkeypatch):
+async def test_what_falls_due_while_a_turn_runs_rings_at_once(kit, autojump_clock, monkeypatch):
     kit.permitted()
     kit.acked()
     trader, real = kit.trader, kit.trader.now
@@ -218,13 +218,13 @@ async def test_what_falls_due_while_a_turn_runs_rings_at_once(kit, monkeypatch):
     assert trader._alarm_scope.deadline <= trio.current_time() + 0.1
 
 
-async def test_the_price_of_another_token_is_no_price(kit):
+async def test_the_price_of_another_token_is_no_price(kit, autojump_clock):
     facts = kit.trader.facts()
     other = replace(facts, quote=quote("48", "ALPHA_23USDT"))
     assert isinstance(gate.decide(other), gate.Wait)
 
 
-async def test_an_intent_that_the_store_refuses_leaves_no_pair(kit):
+async def test_an_intent_that_the_store_refuses_leaves_no_pair(kit, autojump_clock):
     plan = kit.permitted()
     kit.trader.tasks._rows.clear()
     kit.say(desk.RowsRefused("bad row", (desk.PairNews(plan.pair_id, oto.Durable("intent")),)))
@@ -232,21 +232,21 @@ async def test_an_intent_that_the_store_refuses_leaves_no_pair(kit):
     assert (kit.spawned("place"), kit.book.live) == ([], {})
 
 
-async def test_a_command_whose_rows_are_refused_is_refused(kit):
+async def test_a_command_whose_rows_are_refused_is_refused(kit, autojump_clock):
     reply = kit.ask(PauseTrading("op", ""))
     (_, then) = kit.trader.tasks._rows[-1]
     kit.say(desk.RowsRefused("bad row", then))
     assert "bad row" in str(reply.error)
 
 
-async def test_start_asks_for_a_new_look(kit):
+async def test_start_asks_for_a_new_look(kit, autojump_clock):
     kit.ask(StopTrading("op"))
     kit.acked()
     kit.ask(StartTrading("op"))
     assert kit.trader.outlook.reconciled is False
 
 
-async def test_stop_now_reaches_a_pair_that_is_found_after_it(kit):
+async def test_stop_now_reaches_a_pair_that_is_found_after_it(kit, autojump_clock):
     kit.permitted()
     rows = [row for row in kit.acked() if type(row).__name__ == "PairRow"]
     later = Kit(open_pairs=(rows[-1],))
@@ -257,7 +257,7 @@ async def test_stop_now_reaches_a_pair_that_is_found_after_it(kit):
     assert state.live.pair.cancel_cause == "stop"
 
 
-async def test_fills_of_the_token_before_count_as_that_token_counts(kit):
+async def test_fills_of_the_token_before_count_as_that_token_counts(kit, autojump_clock):
     plan = kit.permitted()
     kit.acked()
     kit.say(desk.PairNews(plan.pair_id, oto.PlaceEnded(Accepted(order_ids=("1", "2")))))
@@ -276,7 +276,7 @@ async def test_fills_of_the_token_before_count_as_that_token_counts(kit):
     assert (row.token, row.mul_point) == ("KOGE", 1)
 
 
-async def test_a_foreign_order_that_the_stream_tells_pauses_at_once_and_once(kit):
+async def test_a_foreign_order_that_the_stream_tells_pauses_at_once_and_once(kit, autojump_clock):
     born = kit.book.born_ms
     kit.say(desk.Heard(report("900", created_ms=born, list_id=None, position=None)))
     assert "EXTERNAL_ORDER" in kit.book.pauses
@@ -286,7 +286,7 @@ async def test_a_foreign_order_that_the_stream_tells_pauses_at_once_and_once(kit
     assert [*kit.book.pauses] == []
 
 
-async def test_old_frames_of_a_foreign_order_that_is_over_pause_nobody(kit):
+async def test_old_frames_of_a_foreign_order_that_is_over_pause_nobody(kit, autojump_clock):
     old = kit.book.born_ms - 60_000
     looks = len(kit.spawned("survey"))
     kit.say(desk.Heard(report("900", created_ms=old, list_id=None, position=None)))
