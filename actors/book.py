@@ -194,6 +194,11 @@ class Book:
         self._resolved_mono[asked] = now_mono
 
     @property
+    def found(self) -> tuple[PairRow, ...]:
+        """Open pairs of the earlier life that are not taken up yet, oldest first."""
+        return tuple(self._unrecovered)
+
+    @property
     def recovered(self) -> bool:
         """The pairs of the earlier life have been taken up."""
         return not self._unrecovered

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from actors.domain import day as days
 from actors.domain import gate, oto
 from actors.domain.pair import Pair
 from actors.domain.trading import PauseReason, Phase
-from actors.domain.unwind import living
+from actors.domain.unwind import ENDED, living
 from actors.messages import OwnOrder, PairGlance, Progress, TraderSnapshot, Waiting
+from actors.records import SaleNote
+from actors.rows import PairRow
 
 if TYPE_CHECKING:
     from actors.trader import Trader
@@ -43,9 +48,11 @@ def snapshot(trader: Trader, decision: gate.Decision | None, last: TraderSnapsho
     book, now_ms = trader.book, trader.now().wall_ms
     state = next(iter(book.live.values()), None)
     pair = oto.pair_of(state) if state is not None else None
-    phase = _phase(state, decision)
+    phase: Phase = "reconciling" if not book.recovered else _phase(state, decision)
     waiting = _waiting(trader, decision, last, now_ms)
-    orders = tuple(order for live in book.live.values() for order in own_orders(oto.pair_of(live)))
+    found = book.found[0] if book.found and pair is None else None
+    orders = [order for live in book.live.values() for order in own_orders(oto.pair_of(live))]
+    orders += [order for row in book.found for order in orders_of_row(row)]
     same = last is not None and last.phase == phase
     return TraderSnapshot(
         user=trader.world.user,
@@ -55,10 +62,10 @@ def snapshot(trader: Trader, decision: gate.Decision | None, last: TraderSnapsho
         waiting=waiting,
         pauses=tuple(sorted(book.pauses.values(), key=lambda pause: pause.since_ms)),
         since_ms=last.since_ms if last is not None and same else now_ms,
-        pair=None if pair is None else _glance(pair),
+        pair=_glance(pair) if pair is not None else _glance_of_row(found) if found is not None else None,
         progress=_progress(trader),
-        own_orders=orders,
-        symbol=pair.plan.symbol if pair is not None else book.symbol,
+        own_orders=tuple(orders),
+        symbol=pair.plan.symbol if pair is not None else found.symbol if found is not None else book.symbol,
         decision=_words(decision, trader),
         last_fill=book.last_fill,
         stream_connected=trader.outlook.stream_mono is not None,
@@ -75,6 +82,14 @@ def own_orders(pair: Pair) -> tuple[OwnOrder, ...]:
         orders.append(OwnOrder("SELL", pair.plan.sell_price))
     orders += [OwnOrder("SELL", sale.leg.price) for sale in living(pair)]
     return tuple(orders)
+
+
+def orders_of_row(row: PairRow) -> tuple[OwnOrder, ...]:
+    """The same of a pair that is known by its row alone: whatever it has asked for, unless the row says it is over."""
+    sales = msgspec.json.decode(row.sales, type=tuple[SaleNote, ...])
+    if sales:  # both legs were over before anything was sold in their place
+        return tuple(OwnOrder("SELL", sale.price) for sale in sales if sale.state not in ENDED)
+    return OwnOrder("BUY", row.buy_price), OwnOrder("SELL", row.sell_price)
 
 
 def _phase(state: oto.LiveState | None, decision: gate.Decision | None) -> Phase:
@@ -114,6 +129,19 @@ def _glance(pair: Pair) -> PairGlance:
         filled=pair.working.booked,
         sold=sold,
         intent_ms=pair.plan.intent_ms,
+    )
+
+
+def _glance_of_row(row: PairRow) -> PairGlance:
+    """What was filled is not known before the pair is taken up."""
+    return PairGlance(
+        pair_id=row.pair_id,
+        buy_price=row.buy_price,
+        sell_price=row.sell_price,
+        quantity=row.quantity,
+        filled=Decimal(0),
+        sold=Decimal(0),
+        intent_ms=row.intent_at,
     )
 
 

@@ -18,6 +18,8 @@ from actors.domain.instrument import Market
 from actors.domain.quotes import Quote
 from actors.messages import FeedSnapshot, OwnOrder, TraderSnapshot
 from actors.ports import Address, FeedLink
+from actors.rows import PairRow
+from actors.snapshots import orders_of_row
 from actors.store import StoreRows
 from supervisor.mailbox import Cell
 from supervisor.outfit import Outside
@@ -57,6 +59,11 @@ class FeedsByUse:
         self._feeds: dict[str, Cell[FeedSnapshot]] = {}
         self._feed_names: dict[str, str] = {}  # symbol → name of its feed
         self._uses: dict[str, str] = {}  # user → symbol
+        self._found: dict[str, tuple[PairRow, ...]] = {}
+
+    def found(self, open_pairs: Mapping[str, tuple[PairRow, ...]]) -> None:
+        """What an earlier process left open, by user: their orders count before their traders say so."""
+        self._found = dict(open_pairs)
 
     def use(self, user: str, market: Market) -> FeedLink:
         symbol = market.instrument.symbol
@@ -116,10 +123,16 @@ class FeedsByUse:
         )
 
     def _resting(self, symbol: str) -> Iterable[tuple[str, str, Sequence[OwnOrder]]]:
-        """Own orders of a symbol as the traders' snapshots show them: for a feed that lost its register."""
-        for shown in self._snapshots():
+        """Own orders of a symbol, for the register of a feed that starts: as the traders' snapshots show them, and as
+        the rows say where a trader has not shown anything yet."""
+        known = {shown.user: shown for shown in self._snapshots()}
+        for shown in known.values():
             if shown.pair is not None and shown.symbol == symbol and shown.own_orders:
                 yield shown.user, shown.pair.pair_id, shown.own_orders
+        for user, rows in self._found.items():
+            for row in rows if user not in known else ():
+                if row.symbol == symbol:
+                    yield user, row.pair_id, orders_of_row(row)
 
     def shown(self, token: str) -> tuple[FeedSnapshot | None, Quote | None]:
         """By short name, alphaId or symbol, as far as somebody uses it."""

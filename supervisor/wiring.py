@@ -17,18 +17,21 @@ import trio
 from msgspec.structs import replace
 
 from actors import desk, keeper, store, tokens, trader
+from actors.domain.day import date_of
 from actors.domain.keyschedule import Timing
 from actors.domain.quotes import Quote
 from actors.domain.trading import Pause
-from actors.errors import AskFailed, Refusal
+from actors.errors import AskFailed, Refusal, StoreError
 from actors.messages import (
     Drain,
     DropKey,
     FeedSnapshot,
     KeepKey,
     ListenKey,
+    LoadTraders,
     LoadUsers,
     SessionRenewed,
+    TraderRecord,
     TraderSnapshot,
     UserRecord,
 )
@@ -207,7 +210,11 @@ class Daemon:
     async def _put_users_in_place(self, before_trading: Callable[[], Awaitable[None]] | None) -> None:
         if before_trading is not None:
             await before_trading()
-        for record in await self.store.ask(LoadUsers()):
+        records: tuple[UserRecord, ...] = await self.store.ask(LoadUsers())
+        question = LoadTraders(tuple(record.user.user for record in records), date_of(self.wall.now_ms()))
+        loaded: dict[str, TraderRecord | StoreError] = await self.store.ask(question)
+        self.feeds.found({user: it.open_pairs for user, it in loaded.items() if isinstance(it, TraderRecord)})
+        for record in records:
             self.take_in(record)
         self.people.open()
         self._nursery.start_soon(self.keyring.recall)
