@@ -1,24 +1,20 @@
 """Joins everything: cells and mailboxes, the tree of children, users and feeds by use; the daemon as control sees it.
 
 Everything that reaches the world is handed in (`Outside`), so the same wiring runs over sockets and, in the simulation,
-over memory. Nothing here decides about trading.
-
-    root ── store · control · paper · tokens · keeper · feeds/* · traders/*       (started in this order)
+over memory. Nothing here decides about trading. The children themselves are in children.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from functools import partial
 from random import Random
 from typing import Any
 
 import trio
 from msgspec.structs import replace
 
-from actors import desk, keeper, store, tokens, trader
+from actors import desk
 from actors.domain.day import date_of
-from actors.domain.keyschedule import Timing
 from actors.domain.quotes import Quote
 from actors.domain.trading import Pause
 from actors.errors import AskFailed, Refusal, StoreError
@@ -35,9 +31,9 @@ from actors.messages import (
     TraderSnapshot,
     UserRecord,
 )
-from actors.ports import Address, Inbox, PrivateExchange, Started
-from actors.store import StoreRows, StoreStatistics
-from supervisor import users
+from actors.ports import Address, PrivateExchange
+from actors.store import StoreStatistics
+from supervisor import children, users
 from supervisor.access import Access, nobody_else
 from supervisor.chaos import chaos
 from supervisor.control.office import Levers
@@ -48,24 +44,8 @@ from supervisor.mailbox import Cell
 from supervisor.outfit import Outside as Outside
 from supervisor.outfit import Patience as Patience
 from supervisor.people import People
-from supervisor.spec import ChildSpec, FamilySpec, GroupSpec, Spec, Start
+from supervisor.spec import GroupSpec, Start
 from supervisor.tree import END_S_MAX, STOP_S_MAX, Tree
-
-TRADER_CAPACITY = 256
-"""Commands and news of one user: people and the keeper send a few a minute."""
-
-STORE_CAPACITY = 4096
-"""Senders that may have a write waiting: one per trader, feed and command; beyond it they wait at the door."""
-
-READY_S_MAX = 10.0
-"""From start to ready: loading a user's state takes milliseconds, on a busy disk seconds."""
-
-LOAD_S_MAX = 60.0
-"""Of a trader: it is loaded once the rows that its last life left in the store's queue are durable, and a full disk
-takes as long as somebody needs to make room. One that gives up before is parked, which only an operator ends."""
-
-PROGRESS_S_MAX = 30.0
-"""An actor whose loop has not come round for so long is stuck: each turn of it takes milliseconds."""
 
 
 class Up:
@@ -107,21 +87,21 @@ class Daemon:
         self.access = access or nobody_else()
         self.levers = Levers()
         self.rate = outside.rate
-        self._settings = settings
+        self.settings = settings
         # Our own actors' deadlines are about work done in real time: --speed scales the world's, not these.
-        self._kept = {"ready_s_max": READY_S_MAX, **(kept or {})}
-        self._kept["ready_s_max"] *= outside.rate
+        self.kept = {"ready_s_max": children.READY_S_MAX, **(kept or {})}
+        self.kept["ready_s_max"] *= outside.rate
         self._seed = outside.rng.getrandbits(64)
-        self._keys: dict[str, Cell[ListenKey]] = {}
-        self._snapshots: dict[str, Cell[TraderSnapshot]] = {}
+        self.keys: dict[str, Cell[ListenKey]] = {}
+        self.cells: dict[str, Cell[TraderSnapshot]] = {}
         self._users: list[str] = []
         self._records: dict[str, UserRecord] = {}
         self._nursery: trio.Nursery
         rate = outside.rate
         self._tree = Tree(
-            GroupSpec(name="root", children=self._children(control, paper)),
+            GroupSpec(name="root", children=children.fixed(self, control, paper)),
             wall=outside.wall,
-            rng=self._own_rng("tree"),
+            rng=self.own_rng("tree"),
             on_stuck=on_stuck,
             stop_s_max=STOP_S_MAX * rate,
             end_s_max=END_S_MAX * rate,
@@ -130,9 +110,10 @@ class Daemon:
         self._tree.subscribe(self._happened)
         self.store: Address = self._tree.mailbox("store")
         self.tokens: Address = self._tree.mailbox("tokens")
+        self.keeper: Address = self._tree.mailbox("keeper")
         self.feeds = FeedsByUse(
-            self._tree, outside, settings, ws_public=ws_public, store=self.store, kept=self._kept,
-            own_rng=self._own_rng, snapshots=self.snapshots,
+            self._tree, outside, settings, ws_public=ws_public, store=self.store, kept=self.kept,
+            own_rng=self.own_rng, snapshots=self.snapshots,
         )  # fmt: skip
         self.people = People(
             self,
@@ -142,35 +123,6 @@ class Daemon:
             boot=outside.bus.boot,
         )
         self.keyring = Keyring(self.people, outside.bus)
-
-    def _children(self, control: Callable[[Daemon], Start] | None, paper: Start | None) -> tuple[Spec, ...]:
-        """In the order of starting; stopped in reverse. Control is up before anything trades, and down late."""
-        rate = self.rate
-        ready_s_max = READY_S_MAX * rate
-        store = ChildSpec(
-            name="store",
-            start=self._store,
-            capacity=STORE_CAPACITY,
-            redeliver=True,
-            exhausted="escalate",
-            ready_s_max=60.0 * rate,  # a long write-ahead log is replayed first
-            stop_s_max=20.0 * rate,
-        )
-        middle = []
-        if control is not None:
-            middle.append(
-                ChildSpec(name="control", start=control(self), stop_s_max=2.0 * rate, ready_s_max=ready_s_max)
-            )
-        if paper is not None:
-            middle.append(ChildSpec(name="paper", start=paper, ready_s_max=ready_s_max))
-        return (
-            store,
-            *middle,
-            ChildSpec(name="tokens", start=self._tokens, stop_s_max=2.0 * rate, ready_s_max=ready_s_max),
-            ChildSpec(name="keeper", start=self._keeper, stop_s_max=2.0 * rate, ready_s_max=ready_s_max),
-            FamilySpec(name="feeds"),
-            FamilySpec(name="traders"),
-        )
 
     # -- life
 
@@ -233,7 +185,7 @@ class Daemon:
             if (address := self.trader(user)) is not None:
                 address.post(Drain())
         with trio.move_on_after(drain_s):
-            while live := [cell for cell in self._snapshots.values() if cell.value is not None and cell.value.pair]:
+            while live := [cell for cell in self.cells.values() if cell.value is not None and cell.value.pair]:
                 await live[0].changed(live[0].version)
         return await self._tree.stop()
 
@@ -263,11 +215,11 @@ class Daemon:
             self.outside.sessions.open(record)
             self._users.append(user)
             self._users.sort()
-        self._keys.setdefault(user, Cell())
-        self._snapshots.setdefault(user, Cell())
+        self.keys.setdefault(user, Cell())
+        self.cells.setdefault(user, Cell())
         if users.can_trade(record) and self.trader(user) is None:
-            self._tree.put("traders", self._trader_spec(user))
-            self._tree.mailbox("keeper").post(KeepKey(user))
+            self._tree.put("traders", children.trader_of(self, user))
+            self.keeper.post(KeepKey(user))
 
     def remember(self, record: UserRecord) -> None:
         self._records[record.user.user] = record
@@ -279,7 +231,7 @@ class Daemon:
         address = self.trader(user)
         self.take_in(record)
         if address is not None:
-            self._tree.mailbox("keeper").post(KeepKey(user))
+            self.keeper.post(KeepKey(user))
             address.post(SessionRenewed())
 
     async def let_go(self, user: str) -> None:
@@ -289,100 +241,27 @@ class Daemon:
         answer = await self._tree.remove(f"traders/{user}")
         if answer.did == "stuck":
             raise Refusal("its trader does not end", code="STUCK", where=f"traders/{user}", do="restart otod")
-        self._tree.mailbox("keeper").post(DropKey(user))
+        self.keeper.post(DropKey(user))
         self.feeds.release(user)
 
     async def forget(self, user: str) -> None:
         """A removed user leaves nothing here."""
         self._users.remove(user)
-        for known in (self._records, self._keys, self._snapshots):
+        for known in (self._records, self.keys, self.cells):
             known.pop(user, None)
         await self.outside.sessions.close_one(user)
 
     async def until_flat(self, user: str) -> None:
-        cell = self._snapshots[user]
+        cell = self.cells[user]
         while cell.value is not None and cell.value.pair is not None:
             await cell.changed(cell.version)
-
-    def _trader_spec(self, user: str) -> ChildSpec:
-        world = desk.World(
-            user=user,
-            exchange=self.outside.sessions.exchange(user),
-            skew_ms=partial(self.outside.sessions.skew_ms, user),
-            store=self.store,
-            rows=StoreRows(self.store),
-            tokens=self.tokens,
-            keeper=self._tree.mailbox("keeper"),
-            feeds=self.feeds,
-            key=self._keys[user],
-            snapshot=self._snapshots[user],
-            sockets=self.outside.sockets,
-            wall=self.wall,
-            rng=self._own_rng(f"traders/{user}"),
-            log=self.outside.log.bind(child=f"traders/{user}"),
-            events=self.outside.bus,
-            # Nothing is begun whose intent could not become durable now (F48, F59).
-            may_begin=lambda: not (self.store_shown.value and self.store_shown.value.unavailable_since_ms),
-        )
-        return ChildSpec(
-            name=user,
-            start=partial(trader.run, world=world, settings=self._settings),
-            last_resort=partial(trader.run, world=world, settings=self._settings, reducing=True),
-            capacity=TRADER_CAPACITY,
-            stop_s_max=5.0 * self.outside.rate,
-            progress_s_max=PROGRESS_S_MAX * self.outside.rate,
-            **(self._kept | {"ready_s_max": LOAD_S_MAX * self.outside.rate}),
-        )
 
     def _happened(self, it: Happened) -> None:
         """A trader that was given up is a pause of its user: durable, and ended by an operator only (F47)."""
         if it.what == "parked" and it.path.startswith("traders/"):
             self._nursery.start_soon(self.people.record_crash, it.path.removeprefix("traders/"), it.why)
 
-    # -- fixed children
-
-    async def _store(self, inbox: Inbox, *, task_status: Started) -> None:
-        await store.run(
-            inbox,
-            self.outside.database,
-            wall=self.wall,
-            log=self.outside.log.bind(child="store"),
-            events=self.outside.bus,
-            shown=self.store_shown,
-            rows_max=self.patience.commit_rows,
-            wait_s_max=self.patience.commit_wait_s,
-            publish_s=self.patience.publish_s,
-            rate=self.outside.rate,
-            task_status=task_status,
-        )
-
-    async def _tokens(self, inbox: Inbox, *, task_status: Started) -> None:
-        await tokens.run(
-            inbox,
-            store=self.store,
-            rows=StoreRows(self.store),
-            public=self.outside.sessions.public,
-            wall=self.wall,
-            log=self.outside.log.bind(child="tokens"),
-            events=self.outside.bus,
-            task_status=task_status,
-        )
-
-    async def _keeper(self, inbox: Inbox, *, task_status: Started) -> None:
-        await keeper.run(
-            inbox,
-            users=lambda: [user for user in self._users if self.trader(user) is not None],
-            exchanges=self.outside.sessions.exchange,
-            cells=self._keys.__getitem__,
-            wall=self.wall,
-            rng=self._own_rng("keeper"),
-            timing=Timing(renew_s=self.patience.renew_s),
-            log=self.outside.log.bind(child="keeper"),
-            events=self.outside.bus,
-            task_status=task_status,
-        )
-
-    def _own_rng(self, name: str) -> Random:
+    def own_rng(self, name: str) -> Random:
         """A generator per actor: what one draws does not move another's."""
         return Random(f"{self._seed}/{name}")
 
@@ -399,12 +278,12 @@ class Daemon:
 
     def show_pause(self, user: str, pause: Pause) -> None:
         """Of a trader that cannot tell it itself."""
-        cell = self._snapshots[user]
+        cell = self.cells[user]
         if cell.value is not None and all(other.reason != pause.reason for other in cell.value.pauses):
             cell.publish(replace(cell.value, pauses=(*cell.value.pauses, pause)))
 
     def snapshot(self, user: str) -> TraderSnapshot | None:
-        cell = self._snapshots.get(user)
+        cell = self.cells.get(user)
         return cell.value if cell is not None else None
 
     def snapshots(self) -> tuple[TraderSnapshot, ...]:
@@ -429,7 +308,7 @@ class Daemon:
         return self.feeds.all_shown()
 
     def listen_key(self, user: str) -> ListenKey | None:
-        cell = self._keys.get(user)
+        cell = self.keys.get(user)
         return cell.value if cell is not None else None
 
     @property
