@@ -298,7 +298,7 @@ def test_fuzz_of_frames_is_always_answered_with_a_code():
         room = Room()
         room.office.levers = every_lever()
         room.office.access = Access(own_uid=1000, viewers=[5], users={"alice": [6]}, names=lambda uid: frozenset())
-        for _ in range(int(os.environ.get("OTOD_FUZZ", "20000"))):
+        for _ in range(int(os.environ.get("OTOD_FUZZ", "100000"))):
             frame = bytearray(rng.choice(examples))
             for _ in range(rng.randrange(1, 4)):
                 at = rng.randrange(len(frame) + 1)
