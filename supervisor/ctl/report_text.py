@@ -6,27 +6,34 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Final
 
-from rich.console import RenderableType
+from rich.console import Console, RenderableType
+from rich.measure import Measurement
+from rich.table import Table
 from rich.text import Text
 
 from actors.statistics import PARTS, DayFigures, mean_price
 from supervisor.control.protocol import amount, rfc3339, rounded
 from supervisor.ctl.report import HOUR_MS, Market, OfUser, Report, days_of
-from supervisor.ctl.tables import rows_table
+from supervisor.ctl.tables import PIPE_COLUMNS, rows_table
 
 BLOCKS: Final = "▁▂▃▄▅▆▇█"
 LINE_MAX: Final = 96
-HEADS: Final = ("DAY", "VOLUME", "TARGET", "%", "PAIRS", "POINTS", "WEAR", "BPS", *(part.upper() for part in PARTS))
+BESIDE_LINE: Final = 48
+"""What stands before and after a line of blocks."""
+
+WHOLE: Final = ("DAY", "VOLUME", "TARGET", "%", "PAIRS", "POINTS", "WEAR", "BPS")
+HEADS: Final = (*WHOLE, *(part.upper() for part in PARTS))
 
 
-def render(report: Report) -> list[RenderableType]:
+def render(report: Report, console: Console) -> list[RenderableType]:
+    """What to print on this console: it tells how wide a table may be."""
     days = days_of(report)
     span = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
     told: list[RenderableType] = [Text(f"{', '.join(report.instances)}  {span} UTC, amounts in USDT", "bold")]
     for each in report.users:
-        told += ["", *_user(each)]
+        told += ["", *_user(each, console)]
     for market in report.markets:
-        told += ["", *_market(market)]
+        told += ["", *_market(market, console.width)]
     return told
 
 
@@ -67,28 +74,45 @@ def day_cells(day: DayFigures) -> list[str | None]:
     ]
 
 
-def _user(each: OfUser) -> list[RenderableType]:
-    table = rows_table(HEADS, [[_short(cell) for cell in day_cells(day)] for day in each.statistics.days])
-    told: list[RenderableType] = [Text(each.user, "bold cyan"), table]
+def _user(each: OfUser, console: Console) -> list[RenderableType]:
+    told: list[RenderableType] = [Text(each.user, "bold cyan"), *_days(each.statistics.days, console)]
     told += [Text(f"  {phrase}") for phrase in summary(each)]
     if each.pairs_by_hour:
-        told.append(_hours(each.pairs_by_hour))
+        told.append(_hours(each.pairs_by_hour, console.width))
     return told
 
 
-def _hours(by_hour: Sequence[tuple[int, int]]) -> Text:
+def _days(days: Sequence[DayFigures], console: Console) -> list[RenderableType]:
+    """One table, or where it does not fit the parts of the wear in a second one: a folded number cannot be read."""
+    rows = [[_short(cell) for cell in day_cells(day)] for day in days]
+    table = rows_table(HEADS, rows)
+    if _fits(table, console):
+        return [table]
+    whole, parts = (
+        rows_table(WHOLE, [row[: len(WHOLE)] for row in rows]),
+        rows_table(("WEAR OF", *HEADS[len(WHOLE) :]), [[row[0], *row[len(WHOLE) :]] for row in rows]),
+    )
+    return [whole, parts]
+
+
+def _fits(table: Table, console: Console) -> bool:
+    return Measurement.get(console, console.options.update(width=PIPE_COLUMNS), table).maximum <= console.width
+
+
+def _hours(by_hour: Sequence[tuple[int, int]], width: int) -> Text:
     counts = dict(by_hour)
     first, last = by_hour[0][0], by_hour[-1][0]
-    hours = range(max(first, last - (LINE_MAX - 1) * HOUR_MS), last + 1, HOUR_MS)
+    most = min(LINE_MAX, width - BESIDE_LINE)
+    hours = range(max(first, last - (most - 1) * HOUR_MS), last + 1, HOUR_MS)
     line = blocks([float(counts.get(hour, 0)) for hour in hours], least=0.0)
     return Text(f"  pairs per hour from {rfc3339(hours[0])[:13]}h  {line}  most {max(counts.values())}")
 
 
-def _market(market: Market) -> list[RenderableType]:
+def _market(market: Market, width: int) -> list[RenderableType]:
     told: list[RenderableType] = [Text(market.token, "bold cyan")]
     closes = [float(moment.close) for moment in market.moments]
     if closes:
-        step = -(-len(closes) // LINE_MAX)
+        step = -(-len(closes) // min(LINE_MAX, width - BESIDE_LINE))
         thinned = [closes[n] for n in range(0, len(closes), step)]
         told.append(Text(f"  price {min(closes):g} to {max(closes):g}  {blocks(thinned)}"))
     for side in ("BUY", "SELL"):

@@ -207,8 +207,9 @@ def report(
         from supervisor.ctl.report_text import render
         from supervisor.ctl.tables import console
 
-        for each in render(told):
-            console().print(each)
+        out = console()
+        for each in render(told, out):
+            out.print(each)
 
 
 @_short(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from decimal import Decimal as D
@@ -9,6 +10,7 @@ from html.parser import HTMLParser
 
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
 from supervisor.ctl import charts, report, report_html, report_text
 from supervisor.ctl.cli import otoctl
@@ -79,6 +81,18 @@ def test_the_terminal_shows_days_wear_and_prices(state_dir):
         "KOGE",
     ):
         assert word in result.output, word
+
+
+@pytest.mark.parametrize("columns", [80, 160])
+def test_in_a_narrow_terminal_no_number_is_folded(views, columns):
+    out = Console(width=columns, file=io.StringIO())
+    for each in report_text.render(report.gather(views, user=None, days=2), out):
+        out.print(each)
+    lines = out.file.getvalue().splitlines()
+    assert max(map(len, lines)) <= columns
+    days = [line for line in lines if line.startswith("2026-11-20")]
+    assert len(days) == (4 if columns == 80 else 2), "two users, each in two tables or in one"
+    assert all(re.fullmatch(r"2026-11-20( +(-?[\d.]+|-))+ *", line) for line in days)
 
 
 def test_json_is_exact(state_dir):
