@@ -41,8 +41,12 @@ def wanted_pair(pair: Pair) -> Wanted:
 
 
 def since_of(pair: Pair) -> int:
-    """Looks page back to here (wall ms): well before the intent, so that a history page cannot end too early."""
-    return pair.exchange_ms(pair.plan.intent_ms) - LOOK_BACK_MS
+    """Looks page back to here (wall ms): well before each intent, so that a history page cannot end too early.
+
+    A sale may be older than its pair by the wall clock, which somebody may have set back since (F67).
+    """
+    intents = (pair.plan.intent_ms, *(sale.intent_ms for sale in pair.sales))
+    return pair.exchange_ms(min(intents)) - LOOK_BACK_MS
 
 
 class Turn:

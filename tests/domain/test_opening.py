@@ -7,7 +7,9 @@ from msgspec.structs import replace
 
 from actors.domain import oto
 from actors.domain.absorb import EARLY_MAX
+from actors.domain.legs import Leg
 from actors.domain.orders import Accepted, NoAnswer, Refused
+from actors.domain.pair import Sale
 from actors.domain.turn import since_of
 from actors.errors import IllegalEvent
 from tests.domain.cells import NO_ANSWER, TWIN, unresolved
@@ -298,6 +300,14 @@ def test_f67_a_clock_that_is_known_to_be_ahead_widens_the_window():
     story.look(view(**OLD), view("pending", "PENDING", **OLD), after=7_000, skew_ms=-3_600_000)
     assert (story.kind, story.pair.working.order_id) == ("Open", WORKING)
     assert since_of(story.pair) == WALL_MS - 3_660_000
+
+
+def test_f67_looks_reach_back_to_a_sale_from_before_its_pair_by_a_clock_that_was_set_back():
+    """Else no look reached far enough to count, and the sale stayed unresolved for ever (simulation, seed 7)."""
+    pair = unresolved().pair
+    leg = Leg(name="unwind", side="SELL", price=pair.working.price, quantity=pair.working.quantity)
+    sale = Sale(number=1, intent_ms=WALL_MS - 3_600_000, state="unresolved", leg=leg)
+    assert since_of(replace(pair, sales=(sale,))) == WALL_MS - 3_660_000
 
 
 def test_f67_looks_that_do_not_reach_back_far_enough_by_the_exchanges_clock_prove_nothing():
