@@ -276,6 +276,7 @@ class Book:
     def _closed(self, before: oto.State | None, after: oto.Closed) -> None:
         pair = after.pair
         pair_id, date = pair.plan.pair_id, pair.plan.day
+        self._world.tally.pairs[after.outcome] += not isinstance(before, oto.Closed)
         if date in self._days:
             day, (cost, bought) = self._days[date], cost_of(after)
             again = isinstance(before, oto.Closed)  # closed anew by late news: only the difference counts
@@ -303,7 +304,7 @@ class Book:
                 for fill in leg.fills:
                     if fill.execution.fill_id == row.fill_id:
                         self._retract(leg.side, fill, self._owner_of(oto.pair_of(before)).mul_point)
-        tell(row, self.day, user=self._world.user, events=self._world.events, log=self.log)
+        tell(row, self.day, user=self._world.user, events=self._world.events, log=self.log, tally=self._world.tally)
 
     def _book_fill(self, at_ms: int, row: FillRow, sign: int) -> None:
         date = days.date_of(at_ms)
@@ -393,12 +394,12 @@ class Book:
         """Adds a pause; one that is in force already stays as it is."""
         if reason in self.pauses:
             return
-        now_ms = self._world.wall.now_ms()
-        pause = Pause(reason=reason, since_ms=now_ms, detail=detail, hint=HINTS.get(reason, ""))
-        self.pauses[reason] = pause
+        now_ms, hint = self._world.wall.now_ms(), HINTS.get(reason, "")
+        pause = self.pauses[reason] = Pause(reason=reason, since_ms=now_ms, detail=detail, hint=hint)
+        self._world.tally.pauses[reason] += 1
         self.write([self._pause_row(pause), self.audit(f"traders/{self._world.user}", "pause", None, reason)], ())
         self.log.warning("paused", reason=reason, detail=detail)
-        self._world.events.emit(f"pause.{self._world.user}", "paused", reason=reason, detail=detail)
+        self._world.events.emit(f"pause.{self._world.user}", "paused", reason=reason, detail=detail, since_ms=now_ms)
 
     def lift(self, reasons: Iterable[PauseReason], who: str, then: tuple[object, ...] = ()) -> None:
         """Ends pauses; for the operator or, opted in, for the trader itself."""
@@ -409,7 +410,8 @@ class Book:
             rows.append(replace(row, ended_at=self._world.wall.now_ms(), ended_by=who))
             rows.append(self.audit(who, "resume", reason, None))
             self.log.info("resumed", reason=reason, who=who)
-            self._world.events.emit(f"pause.{self._world.user}", "resumed", reason=reason, who=who)
+            what = {"reason": reason, "who": who, "since_ms": row.since_at}
+            self._world.events.emit(f"pause.{self._world.user}", "resumed", **what)
         self.write(rows, then)
 
     def _pause_row(self, pause: Pause) -> PauseRow:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from actors.domain import oto
 from actors.domain.instrument import Market
@@ -27,6 +27,7 @@ from actors.ports import (
     Sockets,
     Wall,
 )
+from actors.tally import Tally
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -62,6 +63,7 @@ class World(Struct, frozen=True, kw_only=True):
     events: Events
     skew_ms: Callable[[], int | None] = lambda: None  # the exchange's clock minus ours; None: not measured yet
     may_begin: Callable[[], bool] = lambda: True  # False while the store or another part that placing needs is down
+    tally: Tally = field(default_factory=Tally)
 
 
 # -- what tasks tell the loop
@@ -102,7 +104,9 @@ class Broken(Struct, frozen=True):
 
 
 class Quoted(Struct, frozen=True):
-    pass
+    """at_s: trio time at which the trader's own task woke with the quote."""
+
+    at_s: float
 
 
 class Acked(Struct, frozen=True):

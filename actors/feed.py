@@ -36,6 +36,7 @@ from actors.lines import Lines
 from actors.messages import Blocked, FeedSnapshot, Granted, Over, OwnOrder, Permit
 from actors.ports import Asked, Events, Inbox, Latest, Log, PublicExchange, Rows, Sockets, Started, Stop, Wall
 from actors.rows import PriceRow
+from actors.tally import Tally
 
 ROTATE_S = 22.5 * 3600  # a socket lives at most 24 h (wire § 10.2); ours is replaced before 23 h
 TICK_S = 1.0
@@ -75,6 +76,7 @@ async def run(
     stale_s: float = 30.0,
     price_age_s: float = 60.0,
     rotate_s: float = ROTATE_S,
+    tally: Tally | None = None,
     task_status: Started,
 ) -> None:
     """One incarnation. Ready once the register is filled and the mailbox is served; the network may take longer.
@@ -86,7 +88,7 @@ async def run(
             placing until REST confirms that nothing newer exists. rotate_s: longest life of a socket.
     Raises: MailboxFull.
     """
-    feed = Feed(market, quotes, snapshot, public, rows, wall, log, events, price_age_s=price_age_s)
+    feed = Feed(market, quotes, snapshot, public, rows, wall, log, events, price_age_s=price_age_s, tally=tally)
     feed.lines = Lines(
         sockets,
         url,
@@ -133,6 +135,7 @@ class Feed:
         events: Events,
         *,
         price_age_s: float,
+        tally: Tally | None = None,
     ) -> None:
         symbol = market.instrument.symbol
         self.subscription = subscribe([agg_trade_stream(symbol), book_ticker_stream(symbol)], request_id=1)
@@ -142,6 +145,7 @@ class Feed:
         self._public, self._rows = public, rows
         self._wall, self._log, self._events = wall, log, events
         self._price_age_s = price_age_s
+        self._tally = tally or Tally()
         self._tape = Tape(symbol, market.token.name)
         self._inherited = quotes.value  # the previous incarnation's, until this one knows a price
         self._connected_ms: int | None = None
@@ -196,8 +200,9 @@ class Feed:
         Raises: ProtocolChanged or StreamLost, which end the line.
         """
         match read_frame(frame):
-            case AggTrade(symbol, _, trade) if symbol == self._symbol:
+            case AggTrade(symbol, sent_ms, trade) if symbol == self._symbol:
                 self._hear_trade(trade)
+                self._tally.market_s.observe((self._wall.now_ms() - sent_ms) / 1000)
             case Book(symbol, _, ticker) if symbol == self._symbol:
                 if self._tape.see(ticker) and self._connected_ms is not None:
                     self._publish()

@@ -35,6 +35,7 @@ class Guard:
     def ask_for(self, plan: Plan) -> None:
         """May this pair be placed? The answer comes to the loop as desk.Permitted."""
         if self._may_ask():
+            self._trader.tasks.decided_s = self._trader.turn_s
             self._ask(self._trader.tasks.permit, plan)
 
     def price_sales(self) -> None:

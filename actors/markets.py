@@ -70,5 +70,5 @@ class Markets:
         seen = 0
         while self.link is link:
             seen = await link.quotes.changed(seen)
-            self._trader.post(desk.Quoted())
+            self._trader.post(desk.Quoted(trio.current_time()))
             await trio.lowlevel.checkpoint()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from actors import desk
 from actors.domain import oto
 from actors.domain.absorb import Turn
-from actors.domain.orders import NoAnswer, OrderReport, Refused
+from actors.domain.orders import Accepted, NoAnswer, OrderReport, Refused
 from actors.domain.pair import Pair
 from actors.domain.proof import Look
 from actors.errors import Trouble
@@ -35,6 +35,11 @@ UNREACHED: frozenset[Trouble] = frozenset({"not_sent", "no_reply", "system", "un
 
 SURVEY_BACK_MS = 600_000
 """A look without a live pair reaches back this far: late orders and foreign ones of the last minutes are seen."""
+
+
+KINDS = {oto.PlaceEnded: "pair", oto.SaleEnded: "sale", oto.CancelEnded: "cancel"}
+ENDINGS = {Accepted: "accepted", Refused: "refused", NoAnswer: "no_answer"}
+"""Words for the tally."""
 
 
 class Outlook:
@@ -80,11 +85,17 @@ class Outlook:
         if told is not None and report.cumulative >= told:
             del self._unheard[report.order_id]
 
+    def handled(self, report: OrderReport) -> None:
+        """The machine has stepped with it. Both clocks are taken as they are: the difference is their skew, too."""
+        world = self._trader.world
+        world.tally.orders_s.observe((world.wall.now_ms() - report.sent_ms) / 1000)
+
     def notice_silence(self) -> None:
         now = self._trader.now().mono_ms
         silent = [order_id for order_id, (_, due) in self._unheard.items() if due <= now]
         if silent:
             what = f"the order stream never told of fills of orders {', '.join(silent)}"
+            self._trader.world.tally.differences["silent_stream"] += 1
             self._trader.book.pause("ORDERS_DISCONNECTED", what)
             self._unheard.clear()
 
@@ -115,6 +126,7 @@ class Outlook:
     def surveyed(self, found: desk.Surveyed) -> None:
         trader, book = self._trader, self._trader.book
         self.looking, self.failures = False, 0
+        trader.world.tally.looks["clean"] += 1
         baseline = self._gap
         if self.stream_mono is not None and self.stream_mono <= found.started.mono_ms:
             self._gap = False
@@ -135,6 +147,7 @@ class Outlook:
             trader.log.info("reconciled", orders=len(found.orders), live=[*book.live])
             trader.commands.reconciled()
         for view in book.foreign(found.orders):  # last, so that a resume does not lift what its own look has found
+            trader.world.tally.differences["foreign_order"] += 1
             trader.tasks.write([foreign_row(book.owner, view, trader.now().wall_ms)])
             if view.symbol == book.symbol and book.alive(view):
                 what = f"order {view.order_id} ({view.side} {view.quantity} at {view.price}) is not ours"
@@ -152,6 +165,7 @@ class Outlook:
             return
         if not book.is_news(report):
             return
+        trader.world.tally.differences["foreign_order"] += 1
         trader.tasks.write([foreign_row(book.owner, report, trader.now().wall_ms)])
         if report.symbol == book.symbol:
             what = f"{report.side} {report.quantity} at {report.price}"
@@ -164,6 +178,7 @@ class Outlook:
         self._heed(failed.trouble, failed.text, failed.retry_after_s)
         if failed.what == "look":
             self.looking = False
+            trader.world.tally.looks["failed"] += 1
             for pair_id in tuple(trader.book.live):
                 trader.turn(pair_id, oto.LookFailed(failed.trouble, failed.text))
             self.want_look()
@@ -174,6 +189,7 @@ class Outlook:
         """What the ending of a request says about the exchange itself."""
         if not isinstance(event, oto.PlaceEnded | oto.SaleEnded | oto.CancelEnded):
             return
+        self._trader.world.tally.orders[KINDS[type(event)], ENDINGS[type(event.outcome)]] += 1
         match event.outcome:
             case NoAnswer(trouble=trouble, text=text, retry_after_s=retry_after_s):
                 self._heed(trouble, text, retry_after_s)

@@ -27,6 +27,7 @@ from actors.errors import ActorCrashed, IllegalEvent, IntegrityError, StoreError
 from actors.messages import LoadTrader, LoadTraders, Write
 from actors.ports import Address, Asked, Database, Events, Inbox, Latest, Log, Started, Stop, Wall
 from actors.rows import Row
+from actors.tally import Tally
 
 ROWS_WAITING_MAX: Final = 50_000
 """Rows lined up before the store stops taking and its senders wait: about 50 MB, reached on a failing disk only."""
@@ -113,6 +114,7 @@ async def run(
     checkpoint_s: float = 600.0,
     close_s_max: float = 10.0,
     rate: float = 1.0,
+    tally: Tally | None = None,
     task_status: Started,
 ) -> None:
     """One incarnation. Ready once the database is open. Returns after Stop, with everything committed and published.
@@ -127,6 +129,7 @@ async def run(
     """
     await database.open()
     store = Store(inbox, database, wall=wall, log=log, events=events, shown=shown, rate=rate)
+    store.tally = tally or store.tally
     task_status.started()
     try:
         async with trio.open_nursery() as nursery:
@@ -158,6 +161,7 @@ class Store:
         rate: float,
     ) -> None:
         self.drained = False
+        self.tally = Tally()
         self._rate = rate
         self._inbox = inbox
         self._database = database
@@ -295,6 +299,7 @@ class Store:
                 attempt += 1
             else:
                 self._latencies_s.append(trio.current_time() - started_s)
+                self.tally.commit_s.observe(self._latencies_s[-1])
                 self._groups += 1
                 self._note_recovery()
                 return verdicts

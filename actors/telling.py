@@ -5,12 +5,16 @@ from __future__ import annotations
 from actors.domain.day import Day
 from actors.ports import Events, Log
 from actors.rows import FillRow, OrderRow, PairRow, Row
+from actors.tally import Tally
 
 
-def tell(row: Row, day: Day, *, user: str, events: Events, log: Log) -> None:
-    """day: the user's day as it is with this row. Rows that nobody waits for are not told."""
+def tell(row: Row, day: Day, *, user: str, events: Events, log: Log, tally: Tally) -> None:
+    """day: the user's day as it is with this row. Rows that nobody waits for are not told. Fills are counted, too."""
     match row:
         case FillRow():
+            tally.fills[row.leg, row.source] += 1
+            if row.source != "stream":
+                tally.differences["fill" if row.source == "rest" else "synthetic_fill"] += 1
             log.info("fill", pair_id=row.pair_id, leg=row.leg, price=row.price, quantity=row.quantity)
             events.emit(
                 f"fill.{user}", "fill", pair_id=row.pair_id, order_id=row.order_id, leg=row.leg, side=row.side,

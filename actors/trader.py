@@ -80,6 +80,7 @@ class Trader:
         self.commands = Commands(self)
         self.nursery: trio.Nursery
         self.markets = Markets(self)
+        self.turn_s = trio.current_time()
         self.started_mono = self.now().mono_ms
         self.outlook = Outlook(self, self.started_mono)
         self.purse = Purse(self)
@@ -114,7 +115,9 @@ class Trader:
         self.after()
         task_status.started()
         while not self._finished():
-            self.handle(await self._receive.receive())
+            message = await self._receive.receive()
+            self.turn_s = message.at_s if isinstance(message, desk.Quoted) else trio.current_time()
+            self.handle(message)
             self.after()
 
     def _finished(self) -> bool:
@@ -176,6 +179,7 @@ class Trader:
                 self.turn(pair_id, event)
             case desk.Heard(report=report):
                 self._heard(report)
+                self.outlook.handled(report)
             case desk.Acked(then=then):
                 for what in then:
                     self._acked(what)

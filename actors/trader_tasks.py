@@ -55,11 +55,13 @@ class Tasks:
         self._rows: list[tuple[tuple[Row, ...], tuple[object, ...]]] = []
         self._more = trio.Event()
         self.unwritten_since: int | None = None  # mono_ms since when rows wait for the store
+        self.decided_s = trio.current_time()  # when what led to the newest question for a permit was heard
 
     # -- requests that act
 
     async def place(self, pair: Pair) -> None:
         plan = pair.plan
+        self._world.tally.quote_to_order_s.observe(trio.current_time() - self.decided_s)
         outcome = await self._world.exchange.place_oto(
             pair.rules.instrument, buy_price=plan.buy_price, sell_price=plan.sell_price, quantity=plan.quantity
         )

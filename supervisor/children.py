@@ -78,6 +78,7 @@ async def _store(daemon: Daemon, inbox: Inbox, *, task_status: Started) -> None:
         wait_s_max=patience.commit_wait_s,
         publish_s=patience.publish_s,
         rate=outside.rate,
+        tally=outside.tally,
         task_status=task_status,
     )
 
@@ -134,6 +135,7 @@ def trader_of(daemon: Daemon, user: str) -> ChildSpec:
         rng=daemon.own_rng(f"traders/{user}"),
         log=outside.log.bind(child=f"traders/{user}"),
         events=outside.bus,
+        tally=outside.tally,
         # Nothing is begun whose intent could not become durable now (F48, F59).
         may_begin=lambda: not (daemon.store_shown.value and daemon.store_shown.value.unavailable_since_ms),
     )

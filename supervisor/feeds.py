@@ -116,6 +116,7 @@ class FeedsByUse:
                 stale_s=self._settings.stale_s,
                 price_age_s=self._settings.price_age_s_max,
                 rotate_s=self._settings.rotate_s,
+                tally=outside.tally,
             ),
             capacity=FEED_CAPACITY,
             progress_s_max=PROGRESS_S_MAX * self._outside.rate,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from random import Random
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from actors.ports import Database, Log, Sockets, Wall
+from actors.tally import Tally
 from supervisor.bus import EventBus
 from supervisor.sessions import Sessions
 
@@ -22,6 +23,7 @@ class Outside(Struct, frozen=True, kw_only=True):
     log: Log
     bus: EventBus
     rate: float = 1.0
+    tally: Tally = field(default_factory=Tally)
 
 
 class Patience(Struct, frozen=True, kw_only=True):

@@ -14,6 +14,7 @@ from actors.adapters.duck import DuckDatabase
 from actors.adapters.limits import Rates
 from actors.adapters.websocket import Timing, TrioSockets
 from actors.ports import Log, Started, Vault, Wall
+from actors.tally import Tally
 from supervisor.bus import EventBus
 from supervisor.control.memory import ReplyMemory
 from supervisor.control.server import PERMISSIONS, Remote
@@ -62,10 +63,13 @@ def real_world(
         connect_s_max=limits.connect_s_max * rate,
         websockets_max=limits.websockets_max,
     )
+    tally = Tally()
     return Outside(
         wall=wall,
         sockets=TrioSockets(dialer, timing=Timing(open_s_max=HANDSHAKE_S_MAX * rate, close_s_max=2.0 * rate)),
-        sessions=Sessions(place.rest_base, dialer, limits.rates, vault, wall, call_s_max=limits.call_s_max * rate),
+        sessions=Sessions(
+            place.rest_base, dialer, limits.rates, vault, wall, call_s_max=limits.call_s_max * rate, tally=tally
+        ),
         database=DuckDatabase(
             place.state_dir,
             identity=place.identity,
@@ -77,6 +81,7 @@ def real_world(
         log=log,
         bus=EventBus(wall, boot=str(UUID(int=rng.getrandbits(128), version=4))),
         rate=rate,
+        tally=tally,
     )
 
 

@@ -16,21 +16,31 @@ from actors.adapters.limits import AddressLimits, Rates
 from actors.errors import NotSent
 from actors.messages import UserRecord
 from actors.ports import Dialer, Vault, Wall
+from actors.tally import Tally
 
 
 class Sessions:
     """All HTTP sessions of the daemon. rest_base: scheme, host and port of the exchange."""
 
     def __init__(
-        self, rest_base: str, dialer: Dialer, rates: Rates, vault: Vault, wall: Wall, *, call_s_max: float
+        self,
+        rest_base: str,
+        dialer: Dialer,
+        rates: Rates,
+        vault: Vault,
+        wall: Wall,
+        *,
+        call_s_max: float,
+        tally: Tally | None = None,
     ) -> None:
         self._rest_base, self._dialer, self.vault, self._wall = rest_base, dialer, vault, wall
         self._call_s_max = call_s_max
         self._limits = AddressLimits(rates)
+        self.tally = tally or Tally()
         self._private: dict[str, HttpSession] = {}
         self._gateways: dict[str, PrivateGateway] = {}
         self._public = HttpSession(rest_base, dialer, self._limits.public(), wall=wall, call_s_max=call_s_max)
-        self.public = PublicGateway(self._public)
+        self.public = PublicGateway(self._public, tally=self.tally)
 
     @property
     def host(self) -> str | None:
@@ -55,7 +65,7 @@ class Sessions:
                 call_s_max=self._call_s_max,
             )
             self._private[user] = session
-            self._gateways[user] = PrivateGateway(session, self._wall)
+            self._gateways[user] = PrivateGateway(session, self._wall, tally=self.tally)
         return self._gateways[user]
 
     def exchange(self, user: str) -> PrivateGateway:

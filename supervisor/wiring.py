@@ -259,6 +259,7 @@ class Daemon:
     def _happened(self, it: Happened) -> None:
         """A trader that was given up is a pause of its user: durable, and ended by an operator only (F47)."""
         if it.what == "parked" and it.path.startswith("traders/"):
+            self.outside.tally.pauses["CRASHED"] += 1
             self._nursery.start_soon(self.people.record_crash, it.path.removeprefix("traders/"), it.why)
 
     def own_rng(self, name: str) -> Random:

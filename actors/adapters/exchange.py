@@ -24,6 +24,7 @@ from actors.exchange.classify import Kind, Success, Verdict, classify
 from actors.exchange.requests import Call
 from actors.exchange.shapes import redact
 from actors.ports import Http, Lane, Wall
+from actors.tally import Tally
 
 T = TypeVar("T")
 
@@ -34,8 +35,8 @@ PAGES_MAX = 200  # of history, 100,000 orders: beyond this the exchange ignores 
 class PublicGateway:
     """PublicExchange. All calls raise ExchangeError, or ProtocolChanged when a reply has lost its known shape."""
 
-    def __init__(self, http: Http) -> None:
-        self._session = _Session(http, None)
+    def __init__(self, http: Http, *, tally: Tally | None = None) -> None:
+        self._session = _Session(http, None, tally)
         self.unreadable: dict[str, tuple[str, ...]] = {}
         """By list ("token list", "exchange info"): rows of the newest reply that were set aside, with their reasons."""
 
@@ -68,9 +69,9 @@ class PrivateGateway:
     nothing was sent). Reads raise ExchangeError, or ProtocolChanged when a reply has lost its known shape.
     """
 
-    def __init__(self, http: Http, wall: Wall) -> None:
+    def __init__(self, http: Http, wall: Wall, *, tally: Tally | None = None) -> None:
         """wall: dates a Retry-After that is a date."""
-        self._session = _Session(http, wall)
+        self._session = _Session(http, wall, tally)
 
     # -- orders
 
@@ -146,9 +147,10 @@ class PrivateGateway:
 class _Session:
     """From a call to its verdict."""
 
-    def __init__(self, http: Http, wall: Wall | None) -> None:
+    def __init__(self, http: Http, wall: Wall | None, tally: Tally | None) -> None:
         self._http = http
         self._wall = wall
+        self._tally = tally or Tally()
 
     async def act(self, call: Call, kind: Kind, ids: Callable[[Raw], tuple[str, ...]], *, lane: Lane) -> Outcome:
         """One of the three outcomes, whatever happens (design § 4)."""
@@ -187,6 +189,28 @@ class _Session:
                 raise ExchangeTrouble(text, trouble=trouble, retry_after_s=retry_after_s, where=of)
 
     async def _ask(self, call: Call, kind: Kind, lane: Lane) -> Verdict:
-        reply = await self._http.request(call.method, call.path, query=call.query, body=call.body, lane=lane)
+        name = name_of(call)
+        try:
+            reply = await self._http.request(call.method, call.path, query=call.query, body=call.body, lane=lane)
+        except (NotSent, NoReply) as error:
+            self._tally.called(name, error.trouble)
+            raise
         now_ms = None if self._wall is None else self._wall.now_ms()
-        return classify(reply.status, reply.headers, reply.body, kind, now_ms=now_ms)
+        verdict = classify(reply.status, reply.headers, reply.body, kind, now_ms=now_ms)
+        self._tally.called(name, _outcome(verdict), reply.elapsed_s)
+        return verdict
+
+
+def name_of(call: Call) -> str:
+    """The last two words of its path, which hold no id: "oto-order/place"."""
+    return "/".join(call.path.split("/")[-2:])
+
+
+def _outcome(verdict: Verdict) -> str:
+    match verdict:
+        case Success():
+            return "success"
+        case Refused():
+            return "refused"
+        case NoAnswer(trouble=trouble):
+            return trouble
