@@ -301,7 +301,7 @@ def unknown(key: str, known: Iterable[str], elsewhere: Mapping[str, str]) -> str
 
 
 def near(value: Any, words: Iterable[str]) -> str:
-    close = difflib.get_close_matches(value, list(words), n=1) if isinstance(value, str) else []
+    close = difflib.get_close_matches(value[:SHOWN_CHARS], list(words), n=1) if isinstance(value, str) else []
     return f"; did you mean {close[0]}?" if close else ""
 
 

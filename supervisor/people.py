@@ -37,10 +37,10 @@ from actors.rows import PauseRow, Row
 from actors.snapshots import HINTS
 from actors.store import StoreRows
 from supervisor import users
-from supervisor.document import Problems
+from supervisor.document import Problem, Problems, unknown
 from supervisor.life import leaves
 from supervisor.prudence import judge
-from supervisor.userfile import ONE_OF, check_trading, check_user, load_users
+from supervisor.userfile import ONE_OF, TRADING, check_trading, check_user, load_users
 from supervisor.users import Applied, UserWish
 
 TOLD_S_MAX = 3.0
@@ -94,7 +94,7 @@ class House(Protocol):
         """Returns when the trader shows no live pair."""
         ...
 
-    async def restart(self, path: str) -> None: ...
+    async def restart(self, path: str) -> object: ...
 
     def show_pause(self, user: str, pause: Pause) -> None: ...
 
@@ -194,7 +194,7 @@ class People:
                 earlier = self.record(user).config is not None
                 warnings = ("there was such a user before: its configuration is in force again",) if earlier else ()
                 return Changed(record=self.record(user), changed=applied.differences.get(user, {}), warnings=warnings)
-            same = (display_name, email) in ((None, None), (known.user.display_name, known.user.email))
+            same = display_name in (None, known.user.display_name) and email in (None, known.user.email)
             if not same:
                 raise Refusal(
                     f"there is a user '{user}' already", do=f"user.update changes it: otoctl user show {user}"
@@ -430,6 +430,9 @@ def _merged(
 
     Raises: Problems.
     """
+    if strangers := sorted(key for key in unset if key not in TRADING):
+        wrong = [Problem(f"trading.{key}", None, unknown(key, TRADING, {})) for key in strangers]
+        raise Problems(wrong, where="what is to be unset")
     document: dict[str, Any] = {} if config is None else msgspec.to_builtins(config)
     for pair in ONE_OF:
         named = [key for key in pair if keys.get(key) is not None]

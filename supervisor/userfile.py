@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from decimal import Decimal
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,8 @@ from supervisor.document import (
 from supervisor.users import Secrets, UserWish
 
 USER_NAME = r"[a-z0-9_-]{1,32}"  # contract § 3
+KEYS_MAX = 400  # of one table: a browser's session has some 60 cookies, a configuration 18 keys
+PROBLEMS_MAX = 500  # that one answer names; a document of a megabyte could hold 100,000, and each takes its time
 ORDER_SYMBOL = re.compile(r"ALPHA_[0-9]+(USDT|USDC|U)", re.ASCII | re.IGNORECASE).fullmatch
 CREDENTIALS_BYTES_MAX = 256 * 1024  # a browser's whole session has some 10 kB
 SECRET_CHARS = re.compile(r"[^\x00-\x1f\x7f]*").fullmatch  # what a header line can carry
@@ -121,6 +124,8 @@ def check_trading(
     """
     if not isinstance(mapping, Mapping):
         return None, (Problem(where, show(mapping), "a table"),)
+    if len(mapping) > KEYS_MAX:
+        return None, (Problem(where, None, f"a table of {len(mapping)} keys; there are {len(TRADING)}"),)
     written = {str(key): value for key, value in mapping.items() if value is not None}
     problems: list[Problem] = []
     found: dict[str, Any] = {}
@@ -193,14 +198,16 @@ def load_users(source: Path | Mapping[str, Any], *, force: bool = False) -> tupl
 def _users(document: Mapping[str, Any], force: bool, *, base: Path | None, label: str) -> tuple[UserWish, ...]:
     problems: list[Problem] = []
     wishes: list[UserWish] = []
-    for key in document:
-        if key != "users":
-            problems.append(Problem(str(key), None, unknown(str(key), ["users"], {})))
+    strangers = (str(key) for key in document if key != "users")
+    problems += [Problem(key, None, unknown(key, ["users"], {})) for key in islice(strangers, KEYS_MAX)]
     users = document.get("users", {})
     if not isinstance(users, Mapping) or not users:
         problems.append(Problem("users", None, "missing: one table [users.NAME] for each user"))
         users = {}
     for name, table in users.items():
+        if len(problems) >= PROBLEMS_MAX:
+            problems.append(Problem("users", None, "there may be more wrong: mend these first"))
+            break
         wish, wrong = check_user(str(name), table, force=force, base=base)
         problems += wrong
         if wish is not None:
@@ -220,6 +227,8 @@ def check_user(
         problems.append(Problem(where, None, "allowed in a user name: a-z 0-9 _ -, at most 32 characters"))
     if not isinstance(table, Mapping):
         return None, (*problems, Problem(where, show(table), "a table"))
+    if len(table) > KEYS_MAX:
+        return None, (*problems, Problem(where, None, f"a table of {len(table)} keys; there are {len(USER_KEYS)}"))
     strangers = [str(key) for key in table if key not in USER_KEYS]
     problems += [Problem(f"{where}.{key}", None, unknown(key, USER_KEYS, {})) for key in strangers]
     texts: dict[str, str | None] = {}
@@ -271,6 +280,8 @@ def check_secrets(document: Any, where: str) -> tuple[Secrets | None, list[Probl
     """{"cookies": {name: value}, "headers": {name: value}}, either may be absent, not both empty."""
     if not isinstance(document, Mapping):
         return None, [Problem(where, None, "a table with cookies and headers")]
+    if any(len(each) > KEYS_MAX for each in (document, *document.values()) if isinstance(each, Mapping)):
+        return None, [Problem(where, None, f"more than {KEYS_MAX} cookies or headers")]
     problems = [
         Problem(f"{where}.{key}", None, unknown(str(key), ["cookies", "headers"], {}))
         for key in document

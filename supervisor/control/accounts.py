@@ -8,8 +8,10 @@ from typing import Any, TypeVar
 
 import trio
 
+from actors.domain.orders import Balance
 from actors.errors import ExchangeError, NotSent, OtodError, ProtocolChanged, Refusal
 from actors.messages import ListOrders, ListPairs, PairDetail, ShowPair
+from actors.ports import PrivateExchange
 from actors.statistics import PARTS, Statistics, StatisticsRecord, points
 from supervisor.control import views
 from supervisor.control.office import Call
@@ -27,20 +29,10 @@ T = TypeVar("T")
 
 
 async def balance(call: Call, user: str) -> dict[str, Any]:
-    exchange = call.office.exchange(user)
+    exchange = _exchange(call, user)
     assets: list[dict[str, Any]] = []
-    for found in (await _of_exchange(call, user, exchange.wallets()), await _of_alpha(call, user)):
-        for each in found:
-            if each.total:
-                assets.append(
-                    {
-                        "wallet": each.wallet,
-                        "asset": each.asset,
-                        "available": amount(each.free),
-                        "frozen": amount(each.frozen),
-                        "total": amount(each.total),
-                    }
-                )
+    for asking in (exchange.wallets, exchange.alpha_wallet):
+        assets += [_asset(held) for held in await _of_exchange(call, user, asking()) if held.total]
     totals: dict[str, Decimal] = {}
     for each in assets:
         totals[each["asset"]] = totals.get(each["asset"], Decimal(0)) + Decimal(each["total"])
@@ -53,8 +45,23 @@ async def balance(call: Call, user: str) -> dict[str, Any]:
     }
 
 
-async def _of_alpha(call: Call, user: str) -> Any:
-    return await _of_exchange(call, user, call.office.exchange(user).alpha_wallet())
+def _asset(held: Balance) -> dict[str, Any]:
+    return {
+        "wallet": held.wallet,
+        "asset": held.asset,
+        "available": amount(held.free),
+        "frozen": amount(held.frozen),
+        "total": amount(held.total),
+    }
+
+
+def _exchange(call: Call, user: str) -> PrivateExchange:
+    """Raises: Refusal, it would not be let in: there is nothing to ask."""
+    record = call.office.records().get(user)
+    if record is not None and record.credentials == "none":
+        do = f"user.set-credentials: otoctl user set-credentials {user}"
+        raise Refusal("it has no credentials yet", where=user, do=do)
+    return call.office.exchange(user)
 
 
 async def _of_exchange(call: Call, user: str, asking: Awaitable[T]) -> T:
@@ -114,8 +121,8 @@ async def _volume_there(
     call: Call, user: str, since_ms: int, until_ms: int | None, today_ms: int, now_ms: int
 ) -> dict[str, Any]:
     """An exchange that gives no answer takes nothing away from our own figures."""
-    exchange = call.office.exchange(user)
     try:
+        exchange = _exchange(call, user)
         if since_ms == today_ms and until_ms is None:
             counted = await _of_exchange(call, user, exchange.user_volume())
             return {"volume": None, "counted_volume": rounded(counted, 8), "trades": None, "from": "today's volume"}
@@ -138,7 +145,7 @@ async def _volume_there(
 async def _score(call: Call, user: str) -> dict[str, Any] | None:
     """The exchange's points of the last 15 days, if it tells them."""
     try:
-        score = await _of_exchange(call, user, call.office.exchange(user).user_score())
+        score = await _of_exchange(call, user, _exchange(call, user).user_score())
     except OtodError:
         return None
     days = [{"day": day.date, "points": day.points, "volume": amount(day.volume)} for day in score.days]

@@ -6,6 +6,7 @@ Whatever goes wrong is an OtodError whose code and advice become the error frame
 from __future__ import annotations
 
 from collections.abc import Collection
+from itertools import islice
 from typing import Any
 
 import trio
@@ -26,6 +27,7 @@ BUGS = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError,
 must be able to stop trading whatever else is broken. Anything else (cancellation, the system) ends the incarnation."""
 
 USERS_AT_ONCE = 64  # a fan-out over a thousand users asks so many at a time
+NEAREST_MAX = 5  # unknown users of one request for whom the nearest name is looked for: it takes milliseconds each
 
 
 class AllFailed(Refusal):
@@ -73,6 +75,7 @@ async def _on_users(command: Command, call: Call, log: Log) -> dict[str, Any]:
         raise not_permitted()
     everybody = sorted(filter(allowed, known))
     names = everybody if call.args["all"] else (call.args["users"] or (call.args["user"],))
+    helped = frozenset(islice((name for name in names if name not in known), NEAREST_MAX))
     act = ON_USERS[command.name]
     permits = trio.CapacityLimiter(USERS_AT_ONCE)
     answers: dict[str, Any] = dict.fromkeys(names)
@@ -84,7 +87,8 @@ async def _on_users(command: Command, call: Call, log: Log) -> dict[str, Any]:
                 if not allowed(name):
                     raise not_permitted()  # whether there is such a user or not
                 if name not in known:
-                    raise Refusal(f"no user '{name}'", code="USER_UNKNOWN", do=_which_user(name, everybody))
+                    hint = _which_user(name, everybody) if name in helped else "user.list tells who there is"
+                    raise Refusal(f"no user '{name}'", code="USER_UNKNOWN", do=hint)
                 answers[name] = await act(call, name)
             except OtodError as error:
                 errors[name] = error

@@ -18,6 +18,8 @@ from supervisor.control.protocol import did_you_mean, echo
 TOKEN_FORM = r"[^\s\x00-\x1f\x7f]{1,64}"  # tickers are any text: some are Chinese words
 PATH_FORM = r"[A-Za-z0-9_.$/-]{1,200}"
 PAIR_FORM = r"[A-Za-z0-9_.-]{1,80}"
+STRANGERS_NAMED_MAX = 20
+"""Unknown arguments that an error names: a frame has room for 100,000, and looking for the nearest words takes time."""
 
 WHOM = (
     Argument(name="user", kind="user", about="one user"),
@@ -213,10 +215,12 @@ def check(command: Command, args: Mapping[str, Any]) -> dict[str, Any]:
     wrong: list[str] = []
     hints: list[str] = []
     checked: dict[str, Any] = {}
-    for name in args:
-        if name not in known:
-            wrong.append(f"{command.name} has no argument {echo(name)}")
-            hints.append(did_you_mean(name, known, say="it takes") or "it takes none")
+    strangers = [name for name in args if name not in known]
+    for name in strangers[:STRANGERS_NAMED_MAX]:
+        wrong.append(f"{command.name} has no argument {echo(name)}")
+        hints.append(did_you_mean(name, known, say="it takes") or "it takes none")
+    if len(strangers) > STRANGERS_NAMED_MAX:
+        wrong.append(f"and {len(strangers) - STRANGERS_NAMED_MAX} more that it has not")
     for name, argument in known.items():
         value = args.get(name)
         if value is None:

@@ -6,6 +6,7 @@ import json
 
 import pytest
 import trio
+from msgspec.structs import replace
 
 from actors.domain.orders import OrderView
 from actors.errors import AskTimeout, ExchangeTrouble, OtodError, ProtocolChanged, Refusal, TokenError
@@ -161,6 +162,16 @@ async def test_the_exchanges_trouble_is_no_fault_of_ours(ask, office, error, say
     refusal = await refused(ask("account.balance", user="alice"))
     assert refusal.code == "REFUSED"
     assert says in refusal.do
+
+
+async def test_nobody_without_credentials_is_asked_for_at_the_exchange(ask, office, monkeypatch):
+    office.records()["alice"] = replace(office.records()["alice"], credentials="none")
+    monkeypatch.setattr(office, "exchange", None)
+    refusal = await refused(ask("account.balance", user="alice"))
+    assert "no credentials yet" in refusal.what
+    told = await ask("account.volume", user="alice")
+    assert "no credentials yet" in told["exchange"]["error"]
+    assert (told["own"]["volume"], told["score"]) == ("480.5", None)
 
 
 async def test_an_exchange_that_is_silent_is_a_timeout(ask, office, monkeypatch):

@@ -120,6 +120,18 @@ async def test_different_failures_of_all_are_refused(ask, office):
     assert caught.value.code == "REFUSED"
 
 
+async def test_of_many_unknown_users_the_first_are_told_the_nearest():
+    """Looking for the nearest of a thousand names takes milliseconds, in which no trader runs."""
+    office = FakeDaemon(tuple(f"user{number}" for number in range(1000)))
+    names = [f"user{number}" for number in range(998, 3000)]
+    data = await perform(
+        office, EventBus(FixedWall(), boot="b"), "trading.status", {"users": names}, who="1:1", log=QuietLog()
+    )
+    hints = [each["error"]["hint"] for each in data["users"].values() if "error" in each]
+    assert len(hints) == 2000
+    assert sum(hint.startswith("did you mean") for hint in hints) == 5
+
+
 async def test_all_of_no_users_is_no_failure(ask, office):
     office.names = []
     assert await ask("trading.status", all=True) == {"users": {}}

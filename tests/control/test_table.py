@@ -155,6 +155,13 @@ def test_all_wrong_arguments_are_told_at_once():
     assert "did you mean since?" in error.do
 
 
+def test_a_frame_full_of_unknown_arguments_is_refused_in_a_moment():
+    """Nearest words for 100,000 of them would hold the loop, and with it every trader, for seconds."""
+    error = wrong("config.set", {"user": "alice"} | {f"order_am{number}": 1 for number in range(100_000)})
+    assert "and 99980 more" in error.what
+    assert len(str(error)) < 4_000
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=10) | st.decimals(allow_nan=False),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=2),

@@ -51,8 +51,9 @@ async def test_a_new_user_is_durable_stopped_and_known(house):
 
 async def test_to_create_again_with_the_same_words_changes_nothing(house):
     await house.people.create("alice", "Alice", "", WHO)
-    again = await house.people.create("alice", "Alice", "", WHO)
-    assert again.changed == {}
+    for words in (("Alice", ""), ("Alice", None), (None, "")):  # who sends a request twice says the same both times
+        again = await house.people.create("alice", *words, WHO)
+        assert again.changed == {}
     assert len(house.rows(AuditRow)) == 1
     with pytest.raises(Refusal, match="already"):
         await house.people.create("alice", "Alicia", "", WHO)
@@ -151,6 +152,9 @@ async def test_keys_can_be_taken_away(house):
     assert (changed.record.config.max_wear_usdt, changed.record.config.interval_seconds) == (None, D(1))
     with pytest.raises(Problems, match="token: missing"):
         await house.people.configure("alice", {}, unset=["token"], who=WHO)
+    with pytest.raises(Problems, match="max_wear: no such key; did you mean max_wear_"):
+        await house.people.configure("alice", {}, unset=["max_wear", "interval_seconds"], who=WHO)
+    assert (await house.stored())["alice"] == changed.record
 
 
 async def test_a_wrong_configuration_changes_nothing(house):

@@ -184,6 +184,20 @@ class TestUsers:
     def test_a_document_without_users_is_a_mistake(self, document):
         assert "users" in problems_of(document)[0]
 
+    @pytest.mark.parametrize(
+        "document",
+        [
+            {"users": {f"u{n}": {"tradin": {}, "emial": "x"} for n in range(20_000)}},
+            {"users": {"alice": {"trading": {f"order_am{n}": 1 for n in range(100_000)}}}},
+            {"users": {"alice": {f"tradin{n}": 1 for n in range(100_000)}}},
+            {"users": {"alice": {"credentials": {f"cooki{n}": 1 for n in range(100_000)}}}},
+            {f"user{n}": {} for n in range(100_000)},
+        ],
+    )
+    def test_a_document_full_of_mistakes_is_refused_in_a_moment(self, document):
+        """Who may apply one must not be able to hold the daemon's loop for seconds."""
+        assert 1 <= len(problems_of(document)) <= 505
+
     def test_a_user_without_trading_and_credentials_is_fine(self):
         wish, problems = check_user("dave", {"display_name": "Dave"})
         assert problems == ()
