@@ -145,9 +145,13 @@ def tell(
     user: dict[str, Any] | None = None,
     allowed_deaths: tuple[str, ...] = (),
     seed: int = 1,
+    before: Callable[[World], None] | None = None,
+    tokens: tuple[str, ...] = ("KOGE",),
     **more: Any,
 ) -> Result:
-    """Plays a story. config: of the first user's trading, user: of the users' options, more: of the run's options.
+    """Plays a story. config: of all users' trading, user: of the users' options, more: of the run's options.
+
+    before: what is done to the world before the first daemon is started in it. tokens: of the users, in turn.
 
     Raises: what the script raises; AssertionError, something that must hold did not.
     """
@@ -155,17 +159,24 @@ def tell(
         target=Decimal(100_000), **({"auto_resume": (), "volatility_threshold": Decimal(50)} | (config or {}))
     )
     people = tuple(
-        UserOptions(name=user_name(number), trading=trading, **(user or {})) for number in range(1, users + 1)
+        UserOptions(
+            name=user_name(number), trading=replace(trading, token=tokens[(number - 1) % len(tokens)]), **(user or {})
+        )
+        for number in range(1, users + 1)
     )
     options = replace(Options(seed=seed, users=people, minutes=10, rules=rules or {}), **more)
     switches = Faults(*faults, rng=Random(f"{seed}/faults"))
-    result = play(options, partial(_told, script, allowed_deaths), faults=switches)
+    result = play(options, partial(_told, script, allowed_deaths, before), faults=switches)
     assert not result.violations, [str(violation) for violation in result.violations]
     return result
 
 
-async def _told(script: Script, allowed_deaths: tuple[str, ...], world: World) -> None:
+async def _told(
+    script: Script, allowed_deaths: tuple[str, ...], before: Callable[[World], None] | None, world: World
+) -> None:
     world.onlookers += standing_checks(world, allowed_deaths=allowed_deaths)
+    if before is not None:
+        before(world)
     await world.start_daemon()
     stage = Stage(world)
     await script(stage)
