@@ -1,6 +1,6 @@
 """What the daemon's tree consists of: the actors, how long each may take, and what happens when one fails.
 
-root ── store · control · paper · tokens · keeper · feeds/* · traders/*       (started in this order)
+root ── store · control · metrics · paper · tokens · keeper · feeds/* · traders/*       (started in this order)
 """
 
 from __future__ import annotations
@@ -53,6 +53,8 @@ def fixed(daemon: Daemon, control: Callable[[Daemon], Start] | None, paper: Star
     middle = []
     if control is not None:
         middle.append(ChildSpec(name="control", start=control(daemon), stop_s_max=2.0 * rate, ready_s_max=ready_s_max))
+    if daemon.metrics is not None:
+        middle.append(ChildSpec(name="metrics", start=daemon.metrics, ready_s_max=ready_s_max))
     if paper is not None:
         middle.append(ChildSpec(name="paper", start=paper, ready_s_max=ready_s_max))
     return (

@@ -45,6 +45,7 @@ DEFAULT_PATH = Path("/etc/otod/otod.toml")
 DAY_S = 86_400
 _DIRECTORY = Text(r"|/.*", 'an absolute path, or "" for the usual place')
 _COMMON_NAME = Text(r"[^\x00-\x1f\x7f]{1,64}", "the common name of a certificate")
+_LOOPBACK_PORT = r"|(127\.0\.0\.1|localhost|\[::1\]):([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3})"
 _USER = Text(USER_NAME, "a user name: a-z 0-9 _ -, at most 32")
 
 Callers = tuple[int | str, ...]
@@ -148,6 +149,14 @@ class LogSettings(Struct, frozen=True, kw_only=True):
     form: Annotated[Literal["auto", "json", "console"], Word("auto", "json", "console")] = "auto"
 
 
+class Metrics(Struct, frozen=True, kw_only=True):
+    """[metrics] None of it: `otoctl metrics` tells the same."""
+
+    listen: Annotated[str, Text(_LOOPBACK_PORT, '"", or 127.0.0.1:PORT: this machine only')] = ""
+    textfile: Annotated[str, _DIRECTORY] = ""
+    textfile_s: Annotated[float, Seconds(1, 3600)] = 15.0
+
+
 class Notifications(Struct, frozen=True, kw_only=True):
     """[notifications]"""
 
@@ -174,6 +183,7 @@ class Config(Struct, frozen=True, kw_only=True):
     placement: Placement = Placement()
     service: Service = Service()
     logging: LogSettings = LogSettings()
+    metrics: Metrics = Metrics()
     notifications: Notifications = Notifications()
 
 

@@ -30,6 +30,7 @@ from supervisor.control.server import Remote
 from supervisor.endings import Ending, stuck, until_signal
 from supervisor.log import Logging
 from supervisor.outside import ControlBody, Limits, Place, real_world
+from supervisor.metrics import serving as metrics
 from supervisor.paper_house import House, open_doors, serve
 from supervisor.wiring import Daemon, Patience, only
 
@@ -188,6 +189,7 @@ class Service:
             ),
             control=ControlBody(place, outside, int(settings.control.socket_mode, 8), _remote(settings.control.remote)),
             paper=paper,
+            metrics=metrics.body(settings.metrics, outside),
             kept=config.kept(settings.supervision),
             on_stuck=stuck,
             access=config.access(settings.control),

@@ -72,6 +72,7 @@ class Daemon:
         patience: Patience | None = None,
         control: Callable[[Daemon], Start] | None = None,
         paper: Start | None = None,
+        metrics: Callable[[Daemon], Start] | None = None,
         kept: Mapping[str, Any] | None = None,
         on_stuck: Callable[[tuple[str, ...]], None] | None = None,
         access: Access | None = None,
@@ -81,6 +82,8 @@ class Daemon:
         self.wall = outside.wall
         self.mode, self.version = mode, version
         self.started_ms = outside.wall.now_ms()
+        self.tally = outside.tally
+        self.metrics = None if metrics is None else metrics(self)
         self.patience = patience or Patience()
         self.store_shown: Cell[StoreStatistics] = Cell()
         self.draining = False

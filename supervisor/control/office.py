@@ -11,6 +11,7 @@ from actors.domain.quotes import Quote
 from actors.errors import Refusal
 from actors.messages import FeedSnapshot, ListenKey, TraderSnapshot, UserRecord
 from actors.ports import Address, PrivateExchange, Wall
+from actors.tally import Tally
 from supervisor.access import OPERATOR, Access, Rights
 from supervisor.bus import EventBus
 from supervisor.control.views import walk
@@ -43,6 +44,7 @@ class Office(Protocol):
     version: str
     mode: str
     access: Access
+    tally: Tally
     people: People
     keyring: Keyring
     levers: Levers

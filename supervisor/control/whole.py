@@ -17,6 +17,7 @@ from supervisor.control.health import problems
 from supervisor.control.office import Call, Office
 from supervisor.control.protocol import VERSION, did_you_mean, echo, plain, rfc3339
 from supervisor.control.table import COMMANDS
+from supervisor.metrics.render import render
 
 # -- the system
 
@@ -174,6 +175,8 @@ def _order_stream(office: Office, user: str) -> dict[str, Any]:
 async def _metrics(call: Call) -> dict[str, Any]:
     await trio.lowlevel.checkpoint()
     office = call.office
+    if call.args["form"] == "text":
+        return {"at": rfc3339(office.wall.now_ms()), "text": await render(office, call.bus.statistics())}
     actors = {
         node.path: {
             "incarnation": node.incarnation,

@@ -45,6 +45,7 @@ from actors.messages import (
 )
 from actors.rows import AuditRow, CredentialRow, FillRow, OrderRow, PairRow, PriceRow, StateChangeRow, UserRow
 from actors.statistics import DayFigures, Statistics, StatisticsRecord, Wear
+from actors.tally import Tally
 from supervisor.access import Access
 from supervisor.control.office import Levers
 from supervisor.keyring import Checked, Rotated
@@ -517,6 +518,7 @@ class FakeDaemon:
         self.started_ms = TEN_MS - 61_200
         self.version = "0.1.0"
         self.mode = "paper"
+        self.tally = Tally()
         self.access = Access(own_uid=os.geteuid(), operators=[1000], names=lambda uid: frozenset())
         self.levers = Levers()
         self.session_host: str | None = None
