@@ -190,7 +190,8 @@ class PaperServer:
     async def run_clock(self) -> None:
         """Moves the exchange on whenever something is due, and lets frames go at their moment."""
         while True:
-            await self._catch_up()
+            if self._reached_ms() < self._now_ms:
+                await self._catch_up()
             self._step(self._clock_ms())
             self._let_go()
             self._wake = trio.Event()

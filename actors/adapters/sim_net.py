@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import errno
 from collections import deque
+from math import inf
 from random import Random
 from typing import Literal, Protocol
 
@@ -79,6 +80,7 @@ class Pipe:
         self._last_s = 0.0
         self._size = 0
         self._changed = trio.lowlevel.ParkingLot()
+        self._reader: trio.CancelScope | None = None  # of a reader that sleeps until the next bytes are due
         self.broken = False
         self.held = False
         self.ended_s: float | None = None  # when the end of the stream arrives
@@ -89,12 +91,12 @@ class Pipe:
         if not self.deaf:
             self._chunks.append((self._last_s, data))
             self._size += len(data)
-        self.stir()
+        self._set_alarm()
 
     def end(self) -> None:
         if self.ended_s is None:
             self.ended_s = max(self._last_s, trio.current_time() + self._weather.delay_s())
-        self.stir()
+        self._set_alarm()
 
     def throw_away(self) -> None:
         self._chunks.clear()
@@ -107,13 +109,24 @@ class Pipe:
     def full(self) -> bool:
         return self._size >= WINDOW_BYTES
 
-    async def wait(self, until_s: float | None) -> None:
-        """Until something changes, or that time."""
-        if until_s is None:
-            await self._changed.park()
-            return
-        with trio.move_on_at(until_s):
-            await self._changed.park()
+    async def wait(self) -> None:
+        """Until something changes; not for what is merely put in."""
+        await self._changed.park()
+
+    async def wait_for_bytes(self) -> None:
+        """Until the next bytes or the end are due, or something else changes."""
+        try:
+            with trio.CancelScope() as self._reader:
+                self._set_alarm()
+                await self._changed.park()
+        finally:
+            self._reader = None
+
+    def _set_alarm(self) -> None:
+        """What is put in moves the reader's deadline, so that it wakes once for it instead of twice."""
+        if self._reader is not None:
+            due_s = self.due_s()
+            self._reader.deadline = inf if due_s is None else due_s
 
     def arrived(self) -> bool:
         """Whether a read would not wait."""
@@ -200,7 +213,7 @@ class SimStream(trio.abc.Stream):
             await trio.lowlevel.checkpoint()
             self._check_sendable()
             while self._out.full:
-                await self._out.wait(None)
+                await self._out.wait()
                 self._check_sendable()
             if data:  # an empty piece would look like the end of the stream
                 self._send(bytes(data))
@@ -231,14 +244,15 @@ class SimStream(trio.abc.Stream):
     async def wait_send_all_might_not_block(self) -> None:
         await trio.lowlevel.checkpoint()
         while self._out.full and not self._out.broken and not self.closed:
-            await self._out.wait(None)
+            await self._out.wait()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         if self._receiving:
             raise trio.BusyResourceError("another task is receiving")
         self._receiving = True
         try:
-            await trio.lowlevel.checkpoint()
+            if self.closed or self._into.arrived():
+                await trio.lowlevel.checkpoint()
             while True:
                 if self.closed:
                     raise trio.ClosedResourceError("this end is closed")
@@ -246,7 +260,7 @@ class SimStream(trio.abc.Stream):
                     raise trio.BrokenResourceError("reset by peer")
                 if self._into.arrived():
                     return self._into.take(max_bytes or 65_536)
-                await self._into.wait(self._into.due_s())
+                await self._into.wait_for_bytes()
         finally:
             self._receiving = False
 

@@ -122,16 +122,22 @@ class PausesHold(Onlooker):
 
 
 class NothingBreaks(Onlooker):
-    """An actor dies of what was done to it, and of nothing else."""
+    """An actor dies of what was done to it, and of nothing else; or for want of a store that has given up for good."""
 
     def __init__(self, world: World, allowed: tuple[str, ...]) -> None:
         self._world, self._allowed = world, ("InjectedCrash", *allowed)
+        self._storeless: object = None  # the life that ends because its store died too often
 
     def happened(self, it: Happened) -> None:
+        if it.what == "stopped" and it.path == "store" and it.why.startswith("died"):
+            self._storeless = self._world.life
         if it.what != "crashed":
             return
         for error in it.errors:
-            if type(error).__name__ not in self._allowed:
+            name = type(error).__name__
+            if name == "ActorCrashed" and self._storeless is not None and self._storeless is self._world.life:
+                continue
+            if name not in self._allowed:
                 user = it.path.removeprefix("traders/") if it.path.startswith("traders/") else None
                 self._world.violate(f"{it.path} died of {type(error).__name__}: {error}", user)
 

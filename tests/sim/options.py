@@ -21,6 +21,9 @@ BEFORE_MIDNIGHT_MS = START_MS + 12 * 3_600_000 - 240_000  # 2026-11-20T23:56:00Z
 
 PACE = {"KOGE": 3.0, "LUMI": 1.0}
 QUIET_PACE = 0.25
+PACES = (0.05, 0.2, 0.2, 1.0)
+"""A drawn run's share of it. Most tokens are slower than the demo's (median 0.05 trades a second, probes § 7), and what
+costs most in a run is the market's own frames."""
 NAMES = ("alice", "bob", "carol")
 AUTO = tuple(reason for reason in PAUSE_REASONS if reason in AUTO_RESUMABLE)
 
@@ -96,6 +99,7 @@ class Options(Struct, frozen=True, kw_only=True):
     minutes: float
     start_ms: int = START_MS
     rules: dict[str, Any] = {}
+    pace: float = 1.0  # of the market, of what the demo has
     real_rates: bool = False
     renew_s: float = 1500.0
     rotate_s: float = 81_000.0
@@ -165,6 +169,7 @@ def drawn(seed: int, *, users: int = 5, minutes: float = 10, profile: Profile = 
         start_ms=dice.one("start", (START_MS, START_MS, BEFORE_MIDNIGHT_MS)),
         users=tuple(_user(dice.of(f"user {number}"), user_name(number), tokens) for number in range(1, users + 1)),
         rules=_rules(dice.of("rules")),
+        pace=dice.one("pace", PACES),
         real_rates=dice.one("real rates", (False, False, False, False, True)),
         renew_s=dice.one("renew", (1500.0, 60.0)),
         rotate_s=dice.one("rotate", (81_000.0, 81_000.0, 120.0)),

@@ -243,7 +243,7 @@ class World:
                     instrument=instrument,
                     price=token.price if last is None else last,
                     anchor=token.price,
-                    orders_per_s=PACE.get(token.ticker, QUIET_PACE),
+                    orders_per_s=PACE.get(token.ticker, QUIET_PACE) * self.options.pace,
                 )
 
     async def serve_exchange(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
