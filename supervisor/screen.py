@@ -19,6 +19,7 @@ WIDE = 110  # columns from which there is room for the last fill
 BAR_NARROW, BAR_WIDE, BAR_LEAST = 10, 28, 4
 STATE_NARROW, STATE_WIDE = 18, 26
 GAP = 2
+LARGE, LARGE_WEAR = Decimal(10_000), Decimal(100)  # USDT, from which a narrow terminal shows less behind the point
 OTHER_LINES = 18  # of the picture, with notes and events; the rest of the terminal's height is for users
 USERS_MIN = 3
 NOTES_MAX = 5  # users whose pause is explained below the table
@@ -151,10 +152,10 @@ def user_table(users: Sequence[UserLine], columns: int, *, bars: bool = True, ch
 
 
 def _numbers(line: UserLine, wide: bool) -> tuple[str, ...]:
-    volume = money(line.volume, 2)
+    volume = money(line.volume, 2 if wide or line.volume < LARGE else 0)
     if line.target is not None:
         volume += f"/{money(line.target, 2 if wide or line.target < 10 else 0)}"
-    wear = "-" if line.wear is None else money(line.wear, 4)
+    wear = "-" if line.wear is None else money(line.wear, 4 if wide or line.wear < LARGE_WEAR else 2)
     return volume, str(line.pairs), str(line.pairs_to_go), wear, bps_text(line.wear_bps)
 
 

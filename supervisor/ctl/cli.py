@@ -16,9 +16,9 @@ from supervisor.control.protocol import did_you_mean
 from supervisor.control.table import COMMANDS
 from supervisor.ctl.client import Trouble
 from supervisor.ctl.common import (
+    COMPLETING,
     TIMEOUT_S,
     Options,
-    complete_token,
     confirm,
     failing,
     json_option,
@@ -44,7 +44,15 @@ class Area(click.Group):
 @click.group(cls=Area, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.option("--socket", metavar="URL", help="The daemon's control socket; found by itself where left out.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
-@click.option("--timeout", "timeout_s", type=click.FloatRange(min=0.1), default=TIMEOUT_S, metavar="S", help="Seconds.")
+@click.option(
+    "--timeout",
+    "timeout_s",
+    type=click.FloatRange(min=0.1),
+    default=TIMEOUT_S,
+    metavar="S",
+    show_default=True,
+    help="Seconds to wait for an answer.",
+)
 @click.pass_context
 def otoctl(ctx: click.Context, socket: str | None, as_json: bool, timeout_s: float) -> None:
     """Look after otod: see what it does, start and stop users, query the records.
@@ -98,16 +106,20 @@ def parameters(command: Command) -> list[click.Parameter]:
         made.append(users_argument(one=one))
         if not one:
             made.append(click.Option(["--all", "all_users"], is_flag=True, help="All users."))
-    made += [_argument(argument) for argument in required]
+    made += [_argument(argument, new=command.name == "user.create") for argument in required]
     made += [_option(argument) for argument in sayable if not argument.required]
     return made
 
 
-def _argument(argument: Argument) -> click.Parameter:
+def _argument(argument: Argument, *, new: bool) -> click.Parameter:
+    """new: a name that nobody has yet; there is nothing to complete it with."""
     if argument.kind == "document":
         return click.Argument([argument.name], metavar="FILE", type=click.Path(exists=True, dir_okay=False))
-    completing = complete_token if argument.name == "token" else None
-    return click.Argument([argument.name], shell_complete=completing)
+    kind = click.Choice(argument.choices) if argument.choices else str
+    return click.Argument([argument.name], type=kind, shell_complete=None if new else COMPLETING.get(argument.name))
+
+
+CHOICES_SHOWN_MAX = 40  # characters: more does not fit beside an option
 
 
 def _option(argument: Argument) -> click.Option:
@@ -123,15 +135,18 @@ def _option(argument: Argument) -> click.Option:
         kind = click.Choice(argument.choices)
     elif argument.kind == "count":
         kind = click.IntRange(argument.least, argument.most)
+    about, metavar = argument.about, None
+    if len("|".join(argument.choices)) > CHOICES_SHOWN_MAX:
+        about, metavar = f"{about}: {', '.join(argument.choices)}", argument.name.upper()
     known = argument.default or None
-    completing = complete_token if argument.name == "token" else None
     return click.Option(
         [flag, argument.name],
         type=kind,
+        metavar=metavar,
         default=known,
         show_default=bool(known),
-        help=argument.about,
-        shell_complete=completing,
+        help=about,
+        shell_complete=COMPLETING.get(argument.name),
     )
 
 
@@ -213,7 +228,8 @@ def _add_areas() -> None:
 EPILOGUES = {
     "user.set-credentials": """otoctl user set-credentials alice             paste it, then Ctrl-D
 otoctl user set-credentials alice < copied.txt
-echo '{"cookies":{"paper_account":"alice"},"headers":{}}' | otoctl user set-credentials alice""",
+echo '{"cookies":{"paper_account":"alice"},"headers":{}}' |
+       otoctl user set-credentials alice""",
     "user.apply": """otoctl user apply users.toml --dry-run        what would change
 otoctl user apply users.toml""",
     "config.set": """otoctl config set alice --token KOGE --target-volume 500 --order-amount 50 \\

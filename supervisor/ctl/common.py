@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
-from collections.abc import Mapping
-from typing import Any, NoReturn
+import textwrap
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NoReturn, TextIO
 
 import click
 import msgspec
@@ -61,11 +63,11 @@ def watch(ctx: click.Context, cmd: str, args: Mapping[str, Any], every_s: float)
                 show(ctx, cmd, reply["data"], final=False)
             else:
                 tell_errors(reply.get("data") or {})
-                click.echo(f"otoctl: {refused(reply['error'])}", err=True)
+                complain(refused(reply["error"]))
         except Trouble as trouble:
             if trouble.exit_code != EXIT_NO_DAEMON:
                 failing(ctx, trouble)
-            click.echo(f"otoctl: {trouble}", err=True)
+            complain(trouble)
         sys.stdout.flush()
         time.sleep(every_s)  # sim-ok: a client of its own, on real time
 
@@ -100,7 +102,7 @@ def tell_errors(data: Mapping[str, Any]) -> bool:
     """Each failed user's error on stderr. Were there any?"""
     failed = {user: each["error"] for user, each in data.get("users", {}).items() if "error" in each}
     for user, error in failed.items():
-        click.echo(f"otoctl: {user}: {refused(error)}", err=True)
+        complain(f"{user}: {refused(error)}")
     return bool(failed)
 
 
@@ -108,8 +110,31 @@ def failing(ctx: click.Context, trouble: Trouble) -> NoReturn:
     """Tells of trouble on stderr (with --json also its error object on stdout), and ends with its exit code."""
     if options_of(ctx).as_json and trouble.error is not None:
         print_json({"error": trouble.error})
-    click.echo(f"otoctl: {trouble}", err=True)
+    complain(trouble)
     ctx.exit(trouble.exit_code)
+
+
+def complain(what: object) -> None:
+    """On stderr."""
+    click.echo(laid_out(f"otoctl: {what}", sys.stderr), err=True)
+
+
+def laid_out(text: str, stream: TextIO, *, indent: int = 5) -> str:
+    """Long lines broken between words where people look at them; as they are where programs do."""
+    if not stream.isatty():
+        return text
+    columns = shutil.get_terminal_size().columns
+    lines = (
+        textwrap.wrap(
+            line,
+            columns,
+            subsequent_indent=" " * (indent + len(line) - len(line.lstrip())),
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        for line in text.splitlines()
+    )
+    return "\n".join("\n".join(each) for each in lines)
 
 
 def print_json(document: Any) -> None:
@@ -136,25 +161,61 @@ def _json_chosen(ctx: click.Context, parameter: click.Parameter, chosen: bool) -
 def users_argument(*, one: bool = False) -> click.Argument:
     """USER, or as many as wanted."""
     if one:
-        return click.Argument(["users"], metavar="USER", shell_complete=_complete_user)
-    return click.Argument(["users"], nargs=-1, metavar="[USER]...", shell_complete=_complete_user)
+        return click.Argument(["users"], metavar="USER", shell_complete=complete_user)
+    return click.Argument(["users"], nargs=-1, metavar="[USER]...", shell_complete=complete_user)
 
 
-def complete_token(ctx: click.Context, parameter: click.Parameter, begun: str) -> list[CompletionItem]:
-    """Short names for the shell; none where no daemon answers at once."""
-    try:
-        with Client(os.environ, socket=ctx.find_root().params.get("socket"), timeout_s=1.0) as client:
-            page = client.data("token.list", {"find": begun, "every": bool(begun), "limit": LIMIT_MAX})
-    except Trouble:
-        return []
-    return [CompletionItem(each["token"]) for each in page["items"] if each["token"].startswith(begun)]
+Completing = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
 
-def _complete_user(ctx: click.Context, parameter: click.Parameter, begun: str) -> list[CompletionItem]:
-    """User names for the shell; none where no daemon answers at once."""
-    try:
-        with Client(os.environ, socket=ctx.find_root().params.get("socket"), timeout_s=1.0) as client:
-            page = client.data("user.list", {"limit": LIMIT_MAX})
-    except Trouble:
-        return []
-    return [CompletionItem(each["user"]) for each in page["items"] if each["user"].startswith(begun)]
+def _completing(words: Callable[[Client, click.Context, str], Iterable[str]]) -> Completing:
+    """What a shell offers for a parameter: words that the daemon knows; none where no daemon answers at once."""
+
+    def complete(ctx: click.Context, parameter: click.Parameter, begun: str) -> list[CompletionItem]:
+        try:
+            with Client(os.environ, socket=ctx.find_root().params.get("socket"), timeout_s=1.0) as client:
+                return [CompletionItem(word) for word in words(client, ctx, begun) if word.startswith(begun)]
+        except Trouble:
+            return []
+
+    return complete
+
+
+def _tokens(client: Client, ctx: click.Context, begun: str) -> Iterable[str]:
+    page = client.data("token.list", {"find": begun, "every": bool(begun), "limit": LIMIT_MAX})
+    return dict.fromkeys(each["token"] for each in page["items"] if each["token"])
+
+
+def _users(client: Client, ctx: click.Context, begun: str) -> Iterable[str]:
+    named = ctx.params.get("users")
+    said = named if isinstance(named, tuple) else ()
+    return (
+        each["user"] for each in client.data("user.list", {"limit": LIMIT_MAX})["items"] if each["user"] not in said
+    )
+
+
+def _actors(client: Client, ctx: click.Context, begun: str) -> Iterable[str]:
+    def below(node: Mapping[str, Any]) -> Iterable[str]:
+        for child in node["children"]:
+            yield child["path"]
+            yield from below(child)
+
+    return below(client.data("system.tree"))
+
+
+def _pairs(client: Client, ctx: click.Context, begun: str) -> Iterable[str]:
+    """The newest of the user that was named before."""
+    user = ctx.params.get("users")
+    if not isinstance(user, str):
+        return ()
+    return (each["pair_id"] for each in client.data("pairs.list", {"user": user})["users"][user]["items"])
+
+
+complete_user, complete_token = _completing(_users), _completing(_tokens)
+COMPLETING: Mapping[str, Completing] = {
+    "token": complete_token,
+    "user": complete_user,
+    "path": _completing(_actors),
+    "pair_id": _completing(_pairs),
+}
+"""By the name of an argument."""

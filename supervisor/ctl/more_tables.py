@@ -5,15 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import msgspec
 from rich.console import RenderableType
 from rich.text import Text
 
 from supervisor.ctl.doctor import Finding
-from supervisor.ctl.tables import _cell, _moment, _money, _more, _served, _shown, _table, console, fitting, pretty
+from supervisor.ctl.tables import (
+    _cell,
+    _moment,
+    _money,
+    _more,
+    _served,
+    _shown,
+    _table,
+    console,
+    fitting,
+    hanging,
+    pretty,
+)
 from supervisor.screen import count, duration
 
 Answer = Mapping[str, Any]
-_WORD = 40  # of a before or after in a line
+_EMPTY: tuple[Any, ...] = (None, "", [])
 
 
 # -- users and configurations
@@ -34,7 +47,7 @@ def _user_changed(data: Answer) -> list[RenderableType]:
 def _changes(each: Answer) -> list[RenderableType]:
     lines: list[RenderableType] = []
     for key, it in each.get("changed", {}).items():
-        if it["before"] in (None, "", []) and it["after"] in (None, "", []):
+        if it["before"] in _EMPTY and it["after"] in _EMPTY:
             continue
         lines.append(Text.assemble("  ", (key, "cyan"), f"  {_word(it['before'])} → {_word(it['after'])}"))
     lines += [Text(f"  ! {warning}", "yellow") for warning in each.get("warnings", ())]
@@ -42,19 +55,21 @@ def _changes(each: Answer) -> list[RenderableType]:
 
 
 def _word(value: Any) -> str:
-    text = ", ".join(map(str, value)) if isinstance(value, list) else _cell(value)
-    return text if len(text) <= _WORD else f"{text[:_WORD]}…"
+    return ", ".join(map(str, value)) or "-" if isinstance(value, list) else _cell(value)
 
 
 def _config(data: Answer) -> list[RenderableType]:
-    """A row per key, a column per user."""
+    """A row per key, a column per user; as many tables as the terminal's width asks for."""
     served = _served(data)
-    if not served:
-        return []
-    keys = [key for key in served[0][1] if key not in ("changed", "warnings")]
-    columns = {"key": "KEY"} | {user: user for user, _ in served}
-    rows = [{"key": key} | {user: _word(each[key]) or "-" for user, each in served} for key in keys]
-    told = fitting(rows, columns, [user for user, _ in reversed(served[1:])], console().width)
+    told: list[RenderableType] = []
+    left = list(served)
+    while left:
+        some, width = [left.pop(0)], KEY_WIDTH
+        width += _config_width(*some[0])
+        while left and width + _config_width(*left[0]) <= console().width:
+            width += _config_width(*left[0])
+            some.append(left.pop(0))
+        told += [_config_table(some), *([Text()] if left else [])]
     for user, each in served:
         changes = _changes(each)
         if changes:
@@ -62,6 +77,26 @@ def _config(data: Answer) -> list[RenderableType]:
         elif "changed" in each:
             told.append(Text(f"{user}: nothing changed", "dim"))
     return told
+
+
+KEY_WIDTH = 20  # volatility_threshold, the longest
+
+
+def _config_cell(value: Any) -> str:
+    return "\n".join(map(str, value)) or "-" if isinstance(value, list) else _cell(value)
+
+
+def _config_width(user: str, config: Answer) -> int:
+    values = (value for key, value in config.items() if key not in ("changed", "warnings"))
+    return 2 + max(len(user), *(len(line) for value in values for line in _config_cell(value).splitlines()))
+
+
+def _config_table(some: Sequence[tuple[str, Answer]]) -> RenderableType:
+    table = _table(("KEY", *(user for user, _ in some)))
+    for key in some[0][1]:
+        if key not in ("changed", "warnings"):
+            table.add_row(key, *(_config_cell(each[key]) for _, each in some))
+    return table
 
 
 def _credentials(data: Answer) -> list[RenderableType]:
@@ -112,20 +147,29 @@ def _balance(data: Answer) -> list[RenderableType]:
     )
 
 
+_VOLUME_COLUMNS = {
+    "user": "USER", "own": "OWN", "counted": "COUNTED", "buys": "BUYS", "there": "EXCHANGE",
+    "counted_there": "COUNTED THERE", "points": "POINTS", "score": "SCORE",
+}  # fmt: skip
+
+
 def _volume(data: Answer) -> list[RenderableType]:
-    heads = ("USER", "SINCE (UTC)", "OWN", "COUNTED", "BUYS", "EXCHANGE", "COUNTED THERE", "POINTS", "SCORE")
-    table = _table(heads, right=heads[2:])
+    rows: list[dict[str, str]] = []
     notes: list[RenderableType] = []
     for user, each in _served(data):
         own, there = each["own"], each["exchange"]
-        table.add_row(
-            user, _moment(each["since"]), _money(own["volume"]), _money(own["counted_volume"]), str(own["trades"]),
-            _money(there.get("volume")), _money(there.get("counted_volume")), _cell(each["points_today"]),
-            _cell((each.get("score") or {}).get("score")),
-        )  # fmt: skip
+        rows.append({
+            "user": user, "own": _money(own["volume"]), "counted": _money(own["counted_volume"]),
+            "buys": str(own["trades"]), "there": _money(there.get("volume")),
+            "counted_there": _money(there.get("counted_volume")), "points": _cell(each["points_today"]),
+            "score": _cell((each.get("score") or {}).get("score")),
+        })  # fmt: skip
         if "error" in there:
             notes.append(Text(f"{user}: the exchange's figure is missing: {there['error']}", "yellow"))
-    return [table, *notes]
+    for each in [each for _, each in _served(data)][:1]:
+        until = f" until {_moment(each['until'])}" if each["until"] else ""
+        notes.append(Text(f"since {_moment(each['since'])}{until} UTC", "dim"))
+    return [*fitting(rows, _VOLUME_COLUMNS, ("score", "points", "buys", "counted"), console().width), *notes]
 
 
 def _statistics(data: Answer) -> list[RenderableType]:
@@ -187,9 +231,32 @@ def _bars(data: Answer) -> list[RenderableType]:
 def _audit(data: Answer) -> list[RenderableType]:
     table = _table(("AT (UTC)", "WHO", "USER", "WHAT", "BEFORE → AFTER"), fold="BEFORE → AFTER")
     for each in data["items"]:
-        words = f"{_word(each['before'])} → {_word(each['after'])}"
+        words = differences(each["before"], each["after"])
         table.add_row(_moment(each["happened_at"]), each["who"], _cell(each["user"]), each["action"], words)
-    return [table, *_more(data, "entry")]
+    return [table, *_more(data, "change")]
+
+
+def differences(before: str | None, after: str | None) -> str:
+    """Of an audit entry, whose sides are JSON objects of what differs, or words."""
+    old, new = _object(before), _object(after)
+    if new is None:
+        return f"{_cell(before)} → {_cell(after)}"
+    told = []
+    for key, value in new.items():
+        was = (old or {}).get(key)
+        if was not in _EMPTY:
+            told.append(f"{key} {_word(was)} → {_word(value)}")
+        elif value not in _EMPTY:
+            told.append(f"{key} {_word(value)}")
+    return "\n".join(told)
+
+
+def _object(text: str | None) -> dict[str, Any] | None:
+    try:
+        found = msgspec.json.decode(text or "")
+    except msgspec.DecodeError:
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _streams(data: Answer) -> list[RenderableType]:
@@ -239,7 +306,7 @@ def _pair(data: Answer) -> list[RenderableType]:
         fills = ("exchange_time", "leg", "side", "price", "quantity", "quote_quantity", "commission", "source")
         told += [Text(), *_rows(each["orders"], orders, ("quantity",))]
         told += [Text(), *_rows(each["fills"], fills, ("source", "commission"))]
-        told += [Text(), *(Text(f"{_clock(event['at'])}  {event['what']}") for event in each["timeline"])]
+        told += [Text(), *(hanging(_clock(event["at"]), event["what"]) for event in each["timeline"])]
     return told
 
 
@@ -266,9 +333,9 @@ _MARKS = {"good": ("✓", "green"), "note": ("·", "dim"), "bad": ("✗", "bold 
 def findings(found: Sequence[Finding]) -> list[RenderableType]:
     told: list[RenderableType] = []
     for each in found:
-        told.append(Text.assemble(_MARKS[each.verdict], f" {each.about}: {each.what}"))
+        told.append(hanging(Text(*_MARKS[each.verdict]), f"{each.about}: {each.what}"))
         if each.do:
-            told.append(Text(f"    -> {each.do}"))
+            told.append(hanging("    ->", each.do))
     bad = sum(each.verdict == "bad" for each in found)
     told.append(Text(f"{count(bad, 'problem')}" if bad else "all well", "bold red" if bad else "bold green"))
     return told

@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from supervisor.ctl.client import EXIT_FAILED, EXIT_USAGE, Trouble
 from supervisor.ctl.common import (
     Options,
+    complete_user,
     failing,
     json_option,
+    laid_out,
     options_of,
     perform,
     print_json,
@@ -27,8 +30,13 @@ TOP_TIMEOUT_S = 2.0  # a daemon that went away is said to be gone this soon
 LISTEN_S = 10.0  # how long `events` listens without --follow
 
 
-def _short(name: str, about: str, *params: click.Parameter) -> Callable[[Callable[..., None]], click.Command]:
-    """A command whose function takes the options and its parameters, and whose Trouble becomes an exit code."""
+def _short(
+    name: str, about: str, *params: click.Parameter, brief: str = ""
+) -> Callable[[Callable[..., None]], click.Command]:
+    """A command whose function takes the options and its parameters, and whose Trouble becomes an exit code.
+
+    brief: how the list of all commands calls it, where that is not what `about` says.
+    """
 
     def wrap(function: Callable[..., None]) -> click.Command:
         @click.pass_context
@@ -38,7 +46,8 @@ def _short(name: str, about: str, *params: click.Parameter) -> Callable[[Callabl
             except Trouble as trouble:
                 failing(ctx, trouble)
 
-        return click.Command(name, callback=call, params=[*params, json_option()], help=about)
+        everything = [*params, json_option()]
+        return click.Command(name, callback=call, params=everything, help=about, short_help=brief or about)
 
     return wrap
 
@@ -46,6 +55,17 @@ def _short(name: str, about: str, *params: click.Parameter) -> Callable[[Callabl
 def _state_dir_option() -> click.Option:
     about = "The daemon's state directory; found by itself where left out."
     return click.Option(["--state-dir"], metavar="DIR", help=about)
+
+
+TOPICS = ("pair", "order", "fill", "pause", "progress", "actor", "stream", "system")
+
+
+def _topics(ctx: click.Context, parameter: click.Parameter, begun: str) -> list[CompletionItem]:
+    """fill, and fill.alice."""
+    area, dot, user = begun.partition(".")
+    if not dot:
+        return [CompletionItem(topic) for topic in TOPICS if topic.startswith(area)]
+    return [CompletionItem(f"{area}.{item.value}") for item in complete_user(ctx, parameter, user)]
 
 
 @_short("status", "The daemon in a few lines, and every user (or those named).", users_argument())
@@ -80,9 +100,10 @@ def why(ctx: click.Context, options: Options, users: tuple[str, ...]) -> None:
     "events",
     "What happens, as it happens. TOPIC is one of pair, order, fill, pause, progress (perhaps of one user: fill.alice),"
     " actor, stream, system; all of them if none is named.",
-    click.Argument(["topics"], nargs=-1, metavar="[TOPIC]..."),
+    click.Argument(["topics"], nargs=-1, metavar="[TOPIC]...", shell_complete=_topics),
     click.Option(["--follow", "-f"], is_flag=True, help=f"Go on until Ctrl-C, not only for {LISTEN_S:g} s."),
     click.Option(["--count", "most"], type=click.IntRange(min=1), help="End after so many events."),
+    brief="What happens, as it happens.",
 )
 def events(ctx: click.Context, options: Options, topics: tuple[str, ...], follow: bool, most: int | None) -> None:
     import time
@@ -100,7 +121,8 @@ def events(ctx: click.Context, options: Options, topics: tuple[str, ...], follow
                 return
             frame = subscription.take(wait_s=max(left_s, 0.001))
             if frame is not None:
-                click.echo(as_line(frame, as_json=options.as_json))
+                line = as_line(frame, as_json=options.as_json)
+                click.echo(line if options.as_json else laid_out(line, sys.stdout, indent=9))
                 seen += 1
 
 
@@ -138,6 +160,7 @@ def metrics(ctx: click.Context, options: Options) -> None:
     click.Option(
         ["--config"], type=click.Path(exists=True, dir_okay=False, path_type=Path), help="The service's file."
     ),
+    brief="Is everything as it should be, and what to do where it is not.",
 )
 def doctor(ctx: click.Context, options: Options, config: Path | None) -> None:
     from supervisor.ctl.doctor import examine
@@ -161,6 +184,7 @@ def doctor(ctx: click.Context, options: Options, config: Path | None) -> None:
     click.Argument(["sql"]),
     _state_dir_option(),
     click.Option(["--csv", "as_csv"], is_flag=True, help="Print CSV, amounts exact."),
+    brief="One SELECT over the published records.",
 )
 def query(ctx: click.Context, options: Options, sql: str, state_dir: str | None, as_csv: bool) -> None:
     from supervisor.ctl.query import find_views, plain, run, write_csv
@@ -184,10 +208,11 @@ def query(ctx: click.Context, options: Options, sql: str, state_dir: str | None,
     "report",
     "One look at what happened: volume against target, wear and its parts, pairs per hour, price with own fills."
     " Needs no running daemon.",
-    click.Option(["--user"], metavar="USER", help="Only this user."),
+    click.Option(["--user"], metavar="USER", help="Only this user.", shell_complete=complete_user),
     click.Option(["--days"], type=click.IntRange(1, 366), default=7, show_default=True, help="The newest N days."),
     click.Option(["--html"], metavar="FILE", help="Write one file for a browser instead; it needs no network."),
     _state_dir_option(),
+    brief="One look at what happened: volume, wear, pairs, prices.",
 )
 def report(
     ctx: click.Context, options: Options, user: str | None, days: int, html: str | None, state_dir: str | None
@@ -222,6 +247,7 @@ def report(
     " Days that did not change since are left alone. Needs no running daemon.",
     click.Option(["--parquet", "target"], metavar="DIR", required=True, help="Where to; made if missing."),
     _state_dir_option(),
+    brief="The published records as Parquet files.",
 )
 def export(ctx: click.Context, options: Options, target: str, state_dir: str | None) -> None:
     from supervisor.ctl.export import export as write
@@ -238,15 +264,22 @@ def export(ctx: click.Context, options: Options, target: str, state_dir: str | N
 
 @_short(
     "completion",
-    'Prints the completion script of a shell: eval "$(otoctl completion bash)".',
+    'Prints the completion script of a shell. ~/.bashrc: eval "$(otoctl completion bash)"; ~/.zshrc, after compinit:'
+    ' eval "$(otoctl completion zsh)"; fish: otoctl completion fish > ~/.config/fish/completions/otoctl.fish',
     click.Argument(["shell"], type=click.Choice(["bash", "zsh", "fish"])),
+    brief="The completion script of bash, zsh or fish.",
 )
 def completion(ctx: click.Context, options: Options, shell: str) -> None:
     from click.shell_completion import get_completion_class
 
     made = get_completion_class(shell)
     assert made is not None, shell
-    click.echo(made(ctx.find_root().command, {}, "otoctl", "_OTOCTL_COMPLETE").source())
+    source = made(ctx.find_root().command, {}, "otoctl", "_OTOCTL_COMPLETE").source()
+    click.echo(source.replace(FISH_SPLITS, FISH_KEEPS))
+
+
+# click's script for fish takes a description to end at its first comma
+FISH_SPLITS, FISH_KEEPS = 'string split "," $completion', 'string split -m 1 "," $completion'
 
 
 SHORT_FORMS: tuple[click.Command, ...] = (

@@ -12,11 +12,22 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from supervisor.screen import ActorLine, UserLine, actor_line, count, duration, money, state, title_line, user_table
+from supervisor.screen import (
+    ActorLine,
+    UserLine,
+    actor_line,
+    bps_text,
+    count,
+    duration,
+    money,
+    state,
+    title_line,
+    user_table,
+)
 
 PIPE_COLUMNS = 240  # into a pipe nothing is cut
 
-_NUMBER = re.compile(r"-?\d+(\.\d+)?")
+_NUMBER = re.compile(r"-?\d[\d,]*(\.\d+)?")
 Answer = Mapping[str, Any]
 
 
@@ -79,9 +90,9 @@ def _why(data: Answer) -> list[RenderableType]:
     told: list[RenderableType] = []
     for user, status in _served(data):
         told.append(Text.assemble((user, "bold"), "  ", state(user_line(user, status))))
-        told += [Text(f"  - {reason}") for reason in status["because"]]
+        told += [hanging("  -", reason) for reason in status["because"]]
         if status["decision"]:
-            told.append(Text(f"  last decision: {status['decision']}"))
+            told.append(hanging("  last decision:", status["decision"]))
     return told
 
 
@@ -97,16 +108,20 @@ def _user_show(data: Answer) -> list[RenderableType]:
     return [pretty(each) for _, each in _served(data)]
 
 
+_PROGRESS_COLUMNS = {
+    "user": "USER", "day": "DAY", "volume": "VOLUME", "target": "TARGET", "percent": "DONE %", "pairs": "PAIRS",
+    "pairs_to_go": "TO GO", "points": "POINTS", "wear": "WEAR", "wear_bps": "BPS",
+}  # fmt: skip
+_PROGRESS_DROPS = ("day", "points", "pairs_to_go", "pairs", "target")
+
+
 def _progress(data: Answer) -> list[RenderableType]:
-    heads = ("USER", "DAY", "VOLUME", "TARGET", "DONE %", "PAIRS", "TO GO", "POINTS", "WEAR", "BPS")
-    table = _table(heads, right=heads[2:])
+    rows = []
     for user, each in _served(data):
-        table.add_row(
-            user, each["day"], _money(each["volume"]), _money(each["target"]), _cell(each["percent"]),
-            _cell(each["pairs"]), _cell(each["pairs_to_go"]), _cell(each["points"]), _money(each["wear"], 4),
-            _cell(each["wear_bps"]),
-        )  # fmt: skip
-    return [table]
+        row = {name: _cell(each.get(name)) for name in _PROGRESS_COLUMNS} | {"user": user}
+        row |= {"volume": _money(each["volume"]), "target": _money(each["target"])}
+        rows.append(row | {"wear": _money(each["wear"], 4), "wear_bps": bps_text(each["wear_bps"])})
+    return fitting(rows, _PROGRESS_COLUMNS, _PROGRESS_DROPS, console().width)
 
 
 # -- lists
@@ -124,16 +139,18 @@ _PAIR_DROPS = ("sell_price", "quantity", "buy_price", "intent_at", "status", "we
 
 
 def _orders(data: Answer) -> list[RenderableType]:
-    return _paged(data, _ORDER_COLUMNS, _ORDER_DROPS, "order")
+    return _paged(data, _ORDER_COLUMNS, _ORDER_DROPS, "order")  # an order's number does not tell whose it is
 
 
 def _pairs(data: Answer) -> list[RenderableType]:
     return _paged(data, _PAIR_COLUMNS, _PAIR_DROPS, "pair")
 
 
-def _paged(data: Answer, columns: Mapping[str, str], drops: Sequence[str], word: str) -> list[RenderableType]:
-    items = [item for _, page in _served(data) for item in page["items"]]
-    rows = [{name: _shown(name, item[name]) for name in columns} for item in items]
+def _paged(data: Answer, columns: dict[str, str], drops: Sequence[str], word: str) -> list[RenderableType]:
+    items = [(user, item) for user, page in _served(data) for item in page["items"]]
+    rows = [{"user": user} | {name: _shown(name, item[name]) for name in columns} for user, item in items]
+    if len(data["users"]) > 1:
+        columns = {"user": "USER"} | columns
     more = [text for user, page in _served(data) for text in _more(page, word, of=user)]
     return [*fitting(rows, columns, drops, console().width), *more]
 
@@ -150,11 +167,16 @@ def fitting(
         del left[name]
         gone.append(columns[name])
     heads = [columns[name] for name in left]
-    numeric = [columns[name] for name in left if rows and all(_NUMBER.fullmatch(row[name]) for row in rows)]
+    numeric = [columns[name] for name in left if _is_numeric([row[name] for row in rows])]
     table = _table(heads, right=numeric)
     for row in rows:
         table.add_row(*(row[name] for name in left))
     return [table, Text(f"a wider terminal, or --json, shows {', '.join(gone)}", "dim")] if gone else [table]
+
+
+def _is_numeric(cells: Sequence[str]) -> bool:
+    """Numbers, some of them perhaps unknown."""
+    return {"-"} != set(cells) != set() and all(cell == "-" or _NUMBER.fullmatch(cell) for cell in cells)
 
 
 def _shown(name: str, value: Any) -> str:
@@ -245,7 +267,7 @@ def _node_notes(node: Answer) -> list[RenderableType]:
         told.append(Text(f"{node['path']} waits for {waits}", "yellow"))
     if crash is not None:
         told.append(Text(f"{node['path']} crashed {_moment(crash['at'])} UTC at {crash['place']}", "red"))
-        told.append(Text(f"  {crash['type']}: {crash['message']}"))
+        told.append(hanging(" ", f"{crash['type']}: {crash['message']}"))
     return told
 
 
@@ -289,7 +311,7 @@ def _table(heads: Sequence[str], *, right: Iterable[str] = (), fold: str = "") -
             head,
             justify="right" if head in right else "left",
             no_wrap=head != fold,
-            overflow="ellipsis",
+            overflow="fold" if head == fold else "ellipsis",
         )
     return table
 
@@ -298,7 +320,18 @@ def _served(data: Answer) -> list[tuple[str, Any]]:
     return [(user, each) for user, each in data["users"].items() if "error" not in each]
 
 
+def hanging(mark: str | Text, text: str) -> Table:
+    """Text whose further lines stand below its first word, not below its mark."""
+    table = Table.grid(padding=(0, 1, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_row(mark if isinstance(mark, Text) else Text(mark), Text(text))
+    return table
+
+
 def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.3f}".rstrip("0").rstrip(".")  # seconds and ms; amounts are texts
     return "-" if value is None or value == "" else str(value)
 
 

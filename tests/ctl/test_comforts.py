@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pty
@@ -11,13 +12,13 @@ from pathlib import Path
 
 import click
 import pytest
+from click.shell_completion import ShellComplete
 
 from actors.domain.trading import Pause
 from supervisor.ctl import common, handing
 from supervisor.ctl.cli import otoctl
 from supervisor.ctl.client import Trouble, clean
-from supervisor.ctl.common import complete_token
-from tests.control.daemon import TEN_MS, record, snapshot
+from tests.control.daemon import PAIR_ID, TEN_MS, record, snapshot
 from tests.ctl.inprocess import Terminal
 
 PASTE = "curl 'http://127.0.0.1:8701/x' -b 'paper_account=alice; p20t=c4n4ry'"
@@ -265,8 +266,44 @@ def test_words_of_others_cannot_act_on_the_terminal(terminal):
     assert clean("two\nlines\tand ½ 漢") == "two\nlines\tand ½ 漢"
 
 
-def test_tokens_are_completed(terminal, monkeypatch):
+@pytest.mark.parametrize(
+    ("line", "begun", "offered"),
+    [
+        ("token show", "KO", ["KOGE"]),
+        ("config set alice --token", "", ["KOGE"]),
+        ("trading pause", "", ["alice", "bob", "carol"]),
+        ("trading pause alice", "", ["bob", "carol"]),
+        ("report --user", "b", ["bob"]),
+        ("system audit --user", "c", ["carol"]),
+        ("actor restart", "traders/a", ["traders/alice"]),
+        ("pair show alice", "alice", [PAIR_ID]),
+        ("pair show nobody", "", []),
+        ("events", "p", ["pair", "pause", "progress"]),
+        ("events", "fill.b", ["fill.bob"]),
+        ("system log-level", "w", ["warning"]),
+        ("user create", "", []),
+        ("trading", "re", ["resume"]),
+    ],
+)
+def test_a_shell_is_offered_what_the_daemon_knows(terminal, monkeypatch, line, begun, offered):
     monkeypatch.setattr(common, "Client", lambda *args, **kw: terminal._client())
-    context = click.Context(otoctl, info_name="otoctl")
-    items = complete_token(context, click.Argument(["token"]), "KO")
-    assert [item.value for item in items] == ["KOGE"]
+    completing = ShellComplete(otoctl, {}, "otoctl", "_OTOCTL_COMPLETE")
+    assert [item.value for item in completing.get_completions(line.split(), begun)] == offered
+
+
+def test_long_lines_are_broken_between_words_on_a_terminal_only(monkeypatch):
+    class Screen(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setenv("COLUMNS", "30")
+    text = "otoctl: no token 'KOGEE' [token KOGEE]\n  -> did you mean KOGE? see token list"
+    assert common.laid_out(text, io.StringIO()) == text
+    lines = common.laid_out(text, Screen()).splitlines()
+    assert lines[1:] == ["     [token KOGEE]", "  -> did you mean KOGE? see", "       token list"]
+    assert max(map(len, lines)) <= 30
+
+
+def test_in_fish_a_description_does_not_end_at_a_comma(terminal):
+    """The script is the library's; this fails when it no longer has the word that is replaced."""
+    assert 'string split -m 1 ","' in terminal.run("completion", "fish").output

@@ -85,7 +85,7 @@ def test_extreme_names_and_numbers_fit_80_columns():
     user = snapshot("a" * 32, phase="done", pair=None, progress=rich)
     lines = text(view.render(state(users=(user,))), 80)
     assert max(map(len, lines)) <= 80
-    assert "1,234,567.12/1,234,567" in lines[3]
+    assert " 1,234,567/1,234,567 " in lines[3]
     assert "12.3000" in lines[3]
 
 

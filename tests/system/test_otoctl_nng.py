@@ -8,6 +8,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import signal
 import struct
 import subprocess
@@ -23,6 +24,7 @@ from click.testing import CliRunner
 from supervisor.ctl import short
 from supervisor.ctl.cli import otoctl
 from tests.control.thread import ThreadedDaemon
+from tests.system.processes import ROOT
 
 pytestmark = pytest.mark.system
 OTOCTL = [sys.executable, "-m", "supervisor.ctl"]
@@ -143,6 +145,35 @@ def test_user_names_are_completed_by_the_daemon(daemon):
     gone = {**environ, "OTOD_SOCKET": "/nowhere", "COMP_WORDS": "otoctl trading status b"}
     done = subprocess.run([sys.executable, "-c", code], env=gone, capture_output=True, text=True, timeout=20)
     assert done.stdout.strip() == ""
+
+
+BASH = """eval "$(otoctl completion bash)"
+COMP_WORDS=(otoctl trading status b); COMP_CWORD=3
+_otoctl_completion otoctl; echo "${COMPREPLY[@]}"
+"""
+FISH = """otoctl completion fish | source
+complete -C 'otoctl trading status b'
+"""
+ZSH = """compdef() { :; }; compadd() { shift 4; echo ${(P)1}; }
+eval "$(otoctl completion zsh)"
+words=(otoctl trading status b); CURRENT=4
+_otoctl_completion
+"""
+
+
+@pytest.mark.parametrize(
+    ("shell", "script"), [("bash", BASH), ("fish", FISH), ("zsh", ZSH)], ids=["bash", "fish", "zsh"]
+)
+def test_a_shell_takes_the_script_and_completes(daemon, tmp_path, shell, script):
+    if shutil.which(shell) is None:
+        pytest.skip(f"no {shell} on this machine")
+    command = tmp_path / "otoctl"
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m supervisor.ctl "$@"\n')
+    command.chmod(0o755)
+    environ = {**os.environ, "OTOD_SOCKET": daemon.control, "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    environ["PATH"] = f"{tmp_path}:{environ['PATH']}"
+    done = subprocess.run([shell], input=script, env=environ, capture_output=True, text=True, timeout=20)
+    assert done.stdout.split() == ["bob"], done.stderr
 
 
 # -- events
