@@ -393,6 +393,7 @@ class TraderSnapshot(Struct, frozen=True, kw_only=True):
     decision: str = ""  # the last decision in words, with its inputs
     last_fill: FillRow | None = None
     stream_connected: bool = False
+    reconciled: bool = False  # with what the exchange says, since this incarnation began or lost its stream
     incarnation_ms: int = 0
 
 

@@ -69,6 +69,7 @@ def snapshot(trader: Trader, decision: gate.Decision | None, last: TraderSnapsho
         decision=_words(decision, trader),
         last_fill=book.last_fill,
         stream_connected=trader.outlook.stream_mono is not None,
+        reconciled=trader.outlook.reconciled,
         incarnation_ms=book.born_ms,
     )
 

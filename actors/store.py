@@ -15,7 +15,7 @@ because every row has a key.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from math import inf
 from typing import Final
@@ -107,6 +107,7 @@ async def run(
     log: Log,
     events: Events,
     shown: Latest[StoreStatistics] | None = None,
+    committing: Callable[[float | None], None] = lambda since_s: None,
     rows_max: int = 1000,
     wait_s_max: float = 0.0,
     publish_s: float = 2.0,
@@ -121,6 +122,7 @@ async def run(
 
     Args:
         shown: where statistics are put, every publish_s and when the disk fails or works again.
+        committing: told when a commit begins (trio s), and None when it has come back, with or without success.
         rows_max: of one group. wait_s_max: how long the first rows of a group wait for company, 0 for not at all.
         publish_s: between two publications. checkpoint_rows: committed rows after which a checkpoint comes, or
         checkpoint_s: seconds, if there were any rows. close_s_max: for the last publication and closing, real seconds
@@ -128,7 +130,8 @@ async def run(
     Raises: IntegrityError, the database cannot be used (exit 78); StoreError, it is locked or not writable; StoreLost.
     """
     await database.open()
-    store = Store(inbox, database, wall=wall, log=log, events=events, shown=shown, rate=rate)
+    committing(None)
+    store = Store(inbox, database, wall=wall, log=log, events=events, shown=shown, committing=committing, rate=rate)
     store.tally = tally or store.tally
     task_status.started()
     try:
@@ -158,6 +161,7 @@ class Store:
         log: Log,
         events: Events,
         shown: Latest[StoreStatistics] | None,
+        committing: Callable[[float | None], None],
         rate: float,
     ) -> None:
         self.drained = False
@@ -169,6 +173,7 @@ class Store:
         self._log = log
         self._events = events
         self._shown = shown
+        self._committing = committing
         self._waiting: deque[Asked] = deque()
         self._loads: list[Asked] = []
         self._rows_waiting = 0  # of the group that is being written, too
@@ -289,15 +294,18 @@ class Store:
         attempt = 0
         while True:
             started_s = trio.current_time()
+            self._committing(started_s)
             try:
                 verdicts = await self._database.commit(groups)
             except (StoreLost, IntegrityError):
                 raise
             except StoreError as error:
+                self._committing(None)
                 self._note_trouble(error, attempt)
                 await trio.sleep(min(RETRY_S_MAX, RETRY_S_MIN * 2 ** min(attempt, 10)))
                 attempt += 1
             else:
+                self._committing(None)
                 self._latencies_s.append(trio.current_time() - started_s)
                 self.tally.commit_s.observe(self._latencies_s[-1])
                 self._groups += 1

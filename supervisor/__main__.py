@@ -16,6 +16,7 @@ from rich.console import Console
 from actors.adapters.vault import new_key as new_vault_key
 from actors.errors import ConfigError, IntegrityError, OtodError
 from supervisor import config, demo, exchange_alone, service
+from supervisor.endings import root_of
 from supervisor.paper_house import token_names
 
 VERSION = "0.1.0"
@@ -153,13 +154,6 @@ def _end(body: Callable[[], int]) -> None:
         click.echo(f"otod: {root_of(error)}", err=True)
         code = _code(root_of(error))
     sys.exit(code)
-
-
-def root_of(error: OtodError) -> OtodError:
-    """What a failed start failed with: the cause says more than the child's name."""
-    while isinstance(error.__cause__, OtodError):
-        error = error.__cause__
-    return error
 
 
 def _code(error: OtodError) -> int:

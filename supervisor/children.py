@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from actors import desk, keeper, store, tokens, trader
 from actors.domain.keyschedule import Timing
@@ -50,6 +50,9 @@ def fixed(daemon: Daemon, control: Callable[[Daemon], Start] | None, paper: Star
         ready_s_max=60.0 * rate,  # a long write-ahead log is replayed first
         stop_s_max=20.0 * rate,
     )
+    small: dict[str, Any] = {
+        "stop_s_max": 2.0 * rate, "ready_s_max": ready_s_max, "progress_s_max": PROGRESS_S_MAX * rate
+    }  # fmt: skip
     middle = []
     if control is not None:
         middle.append(ChildSpec(name="control", start=control(daemon), stop_s_max=2.0 * rate, ready_s_max=ready_s_max))
@@ -60,8 +63,8 @@ def fixed(daemon: Daemon, control: Callable[[Daemon], Start] | None, paper: Star
     return (
         opened,
         *middle,
-        ChildSpec(name="tokens", start=partial(_tokens, daemon), stop_s_max=2.0 * rate, ready_s_max=ready_s_max),
-        ChildSpec(name="keeper", start=partial(_keeper, daemon), stop_s_max=2.0 * rate, ready_s_max=ready_s_max),
+        ChildSpec(name="tokens", start=partial(_tokens, daemon), **small),
+        ChildSpec(name="keeper", start=partial(_keeper, daemon), **small),
         FamilySpec(name="feeds"),
         FamilySpec(name="traders"),
     )
@@ -76,6 +79,7 @@ async def _store(daemon: Daemon, inbox: Inbox, *, task_status: Started) -> None:
         log=outside.log.bind(child="store"),
         events=outside.bus,
         shown=daemon.store_shown,
+        committing=daemon.committing.publish,
         rows_max=patience.commit_rows,
         wait_s_max=patience.commit_wait_s,
         publish_s=patience.publish_s,

@@ -139,14 +139,14 @@ class Placement(Struct, frozen=True, kw_only=True):
 class Service(Struct, frozen=True, kw_only=True):
     """[service]"""
 
-    drain_s: Annotated[float, Seconds(0, 3600)] = 10.0
+    drain_s: Annotated[float, Seconds(0, 3600)] = 30.0
 
 
 class LogSettings(Struct, frozen=True, kw_only=True):
     """[logging]"""
 
     level: Annotated[Literal["debug", "info", "warning", "error"], Word("debug", "info", "warning", "error")] = "info"
-    form: Annotated[Literal["auto", "json", "console"], Word("auto", "json", "console")] = "auto"
+    form: Annotated[Literal["auto", "json", "journal", "console"], Word("auto", "json", "journal", "console")] = "auto"
 
 
 class Metrics(Struct, frozen=True, kw_only=True):
@@ -288,7 +288,14 @@ def rationing(exchange: Exchange) -> Rationing:
 
 def access(control: Control) -> Access:
     """Who may use the control socket; root and this process's own user always."""
-    return Access(operators=control.operators, viewers=control.viewers, users=control.users, own_uid=os.geteuid())
+    return Access(
+        operators=control.operators,
+        viewers=control.viewers,
+        users=control.users,
+        remote_operators=control.remote.operators,
+        remote_viewers=control.remote.viewers,
+        own_uid=os.geteuid(),
+    )
 
 
 def kept(supervision: Supervision) -> dict[str, Any]:

@@ -9,9 +9,12 @@ from typing import Literal
 
 import trio
 
-Reason = Literal["done", "stalled", "time", "signal", "drain"]
+from actors.errors import OtodError
+
+Reason = Literal["done", "stalled", "time", "signal", "drain", "stuck"]
 """done: all targets are reached. stalled: nobody unfinished can go on. time: --for is over. signal: Ctrl-C, SIGTERM.
-drain: an operator asked for it."""
+drain: an operator asked for it. stuck: an actor does not end although it was cancelled, which only a new process
+mends."""
 
 
 class Ending:
@@ -51,3 +54,10 @@ def end_at_once(why: str) -> None:
 def stuck(paths: tuple[str, ...]) -> None:
     """For Tree(on_stuck=…): the process can only end by force (design § 1)."""
     end_at_once(f"stuck: {', '.join(paths)} did not stop when cancelled")
+
+
+def root_of(error: OtodError) -> OtodError:
+    """What a failed start failed with: the cause says more than the child's name."""
+    while isinstance(error.__cause__, OtodError):
+        error = error.__cause__
+    return error

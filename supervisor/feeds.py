@@ -58,12 +58,19 @@ class FeedsByUse:
         self._quotes: dict[str, Cell[Quote]] = {}  # by symbol, like the next
         self._feeds: dict[str, Cell[FeedSnapshot]] = {}
         self._feed_names: dict[str, str] = {}  # symbol → name of its feed
+        self._markets: dict[str, Market] = {}
         self._uses: dict[str, str] = {}  # user → symbol
         self._found: dict[str, tuple[PairRow, ...]] = {}
 
     def found(self, open_pairs: Mapping[str, tuple[PairRow, ...]]) -> None:
         """What an earlier process left open, by user: their orders count before their traders say so."""
         self._found = dict(open_pairs)
+
+    def reconfigure(self, settings: desk.Settings, kept: Mapping[str, Any]) -> None:
+        """From the next incarnation of every feed on."""
+        self._settings, self._kept = settings, kept
+        for symbol, name in self._feed_names.items():
+            self._tree.respec("feeds", self._feed_spec(name, self._markets[symbol]))
 
     def use(self, user: str, market: Market) -> FeedLink:
         symbol = market.instrument.symbol
@@ -74,6 +81,7 @@ class FeedsByUse:
             taken = token in self._feed_names.values() or not NAME.fullmatch(token)
             name = market.token.alpha_id if taken else token
             self._feed_names[symbol] = name
+            self._markets[symbol] = market
             self._quotes[symbol] = Cell()
             self._feeds[symbol] = Cell()
             self._tree.put("feeds", self._feed_spec(name, market))
@@ -91,7 +99,7 @@ class FeedsByUse:
         await trio.sleep(FEED_LINGER_S)
         if symbol not in self._uses.values() and symbol in self._feed_names:
             name = self._feed_names.pop(symbol)
-            del self._quotes[symbol], self._feeds[symbol]
+            del self._quotes[symbol], self._feeds[symbol], self._markets[symbol]
             await self._tree.remove(f"feeds/{name}")
 
     def _feed_spec(self, name: str, market: Market) -> ChildSpec:

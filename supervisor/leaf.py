@@ -25,6 +25,11 @@ class Leaf(Child):
         self._resort_due = False
 
     @property
+    def waits(self) -> bool:
+        """For messages, or in the supervisor's hands: then there is nothing that it ought to be doing."""
+        return self.state not in ("running", "stuck") or (self.state == "running" and self.mailbox.idle)
+
+    @property
     def _resorts(self) -> bool:
         return self.wish == "parked" and self._resort_due
 

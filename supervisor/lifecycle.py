@@ -48,6 +48,18 @@ class Crash(Struct, frozen=True):
     place: str
 
 
+class Sign(Struct, frozen=True):
+    """Whether an actor lives, for the service watchdog. beats: one more with every sign of life.
+
+    waits: for messages, or for the supervisor, who has a deadline for each state but `stuck`.
+    """
+
+    path: str
+    incarnation: int
+    beats: int
+    waits: bool
+
+
 class Node(Struct, frozen=True, kw_only=True):
     """One place in the tree as it stands now. restarts: deaths within the window of its budget."""
 

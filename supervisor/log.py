@@ -11,14 +11,15 @@ Lines of level warning and above that repeat themselves are thinned out and coun
 from __future__ import annotations
 
 import logging as stdlib
+import os
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any, Literal, TextIO, get_args
+from typing import Any, Literal, TextIO, cast, get_args
 
 import msgspec
 import structlog
@@ -31,7 +32,9 @@ from supervisor.lifecycle import place_of
 from supervisor.redact import redact, redact_text
 
 Level = Literal["debug", "info", "warning", "error"]
-Form = Literal["json", "console"]
+Form = Literal["json", "journal", "console"]
+"""journal: json behind the priority that systemd's journal reads and takes away (sd-daemon(3))."""
+PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 RANKS: dict[str, int] = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 
 REPEATS_MAX = 10
@@ -51,7 +54,7 @@ class Logging:
         self._rank = RANKS[level]
         self._repeats = Repeats()
         self._lines = Lines(sys.stderr if stream is None else stream)
-        render: Processor = _json if form == "json" else _console(self._lines.stream)
+        render: Processor = _console(self._lines.stream) if form == "console" else FORMS[form]
         self.log: Log = structlog.wrap_logger(
             self._lines,
             processors=[self._admit, self._explain, _plainly, _without_secrets, self._thin_out, self._stamp, render],
@@ -195,8 +198,33 @@ def _without_secrets(logger: Any, method: str, event: EventDict) -> EventDict:
     return redacted
 
 
+def form_for(wanted: str, stream: TextIO, environ: Mapping[str, str]) -> Form:
+    """What "auto" stands for: journal where this stream is the journal's, console on a terminal, json otherwise."""
+    if wanted in get_args(Form):
+        return cast(Form, wanted)
+    if stream.isatty():
+        return "console"
+    return "journal" if is_journal(stream, environ) else "json"
+
+
+def is_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:
+    """systemd names the device and inode of the stream that it made: after a redirection it is another."""
+    try:
+        found = os.fstat(stream.fileno())
+    except (OSError, ValueError):  # ValueError: it is closed, or no file
+        return False
+    return environ.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"
+
+
 def _json(logger: Any, method: str, event: EventDict) -> str:
     return msgspec.json.encode(event).decode()
+
+
+def _journal(logger: Any, method: str, event: EventDict) -> str:
+    return f"<{PRIORITIES[event['level']]}>{msgspec.json.encode(event).decode()}"
+
+
+FORMS: Mapping[Form, Processor] = {"json": _json, "journal": _journal}
 
 
 def _console(stream: TextIO) -> Processor:

@@ -16,6 +16,7 @@ from actors.adapters.websocket import Timing, TrioSockets
 from actors.ports import Log, Started, Vault, Wall
 from actors.tally import Tally
 from supervisor.bus import EventBus
+from supervisor.config import Control
 from supervisor.control.memory import ReplyMemory
 from supervisor.control.server import PERMISSIONS, Remote
 from supervisor.control.server import run as run_control
@@ -88,12 +89,23 @@ def real_world(
 class ControlBody:
     """Makes the body of the child `control` for a daemon; what clients sent stays known over its incarnations."""
 
-    def __init__(
-        self, place: Place, outside: Outside, permissions: int = PERMISSIONS, remote: Remote | None = None
-    ) -> None:
-        """permissions: file mode of the sockets. remote: a further socket, for callers with certificates."""
-        self._place, self._outside, self._permissions, self._remote = place, outside, permissions, remote
+    def __init__(self, place: Place, outside: Outside, settings: Control | None = None) -> None:
+        self._place, self._outside = place, outside
+        self._permissions: int = PERMISSIONS
+        self._remote: Remote | None = None
         self._memory = ReplyMemory()
+        if settings is not None:
+            self.reset(settings)
+
+    def reset(self, settings: Control) -> None:
+        """For the next incarnation: file mode of the sockets, and the further one for callers with certificates."""
+        self._permissions = int(settings.socket_mode, 8)
+        far = settings.remote
+        self._remote = None
+        if far.listen:
+            self._remote = Remote(
+                listen=far.listen, certificate=far.certificate, key=far.key, clients_ca=far.clients_ca
+            )
 
     def __call__(self, daemon: Daemon) -> Start:
         async def body(inbox: object, *, task_status: Started) -> None:

@@ -25,7 +25,7 @@ from actors.ports import Wall
 from supervisor.child import Child
 from supervisor.groups import Coupled, Family, Group
 from supervisor.leaf import Leaf
-from supervisor.lifecycle import Node, State, Subscriber
+from supervisor.lifecycle import Node, Sign, State, Subscriber
 from supervisor.mailbox import Mailbox
 from supervisor.parent import Outside, Parent
 from supervisor.spec import ChildSpec, FamilySpec, GroupSpec, Spec, check, check_member
@@ -130,6 +130,14 @@ class Tree:
         """The tree as it stands now."""
         return self._root.node()
 
+    def signs(self) -> list[Sign]:
+        """Of every actor; cheaper than statistics(), which look into what each waits for."""
+        return [
+            Sign(found.path, found.incarnation, found.mailbox.beats, found.waits)
+            for found in everything(self._root)
+            if isinstance(found, Leaf)
+        ]
+
     def subscribe(self, subscriber: Subscriber) -> None:
         self._outside.subscribers.append(subscriber)
 
@@ -193,6 +201,14 @@ class Tree:
         self.put(family, spec)
         child = self._find(f"{family}/{spec.name}")
         return await self._started(child, child.tried, "started")
+
+    def respec(self, family: str, spec: ChildSpec) -> None:
+        """How a member is to be started and kept from its next incarnation, or its next end, on. Raises as put()."""
+        check_member(spec, family)
+        child = self._find(f"{family}/{spec.name}")
+        assert isinstance(child, Leaf), child.path
+        child.spec = spec
+        child.mailbox.capacity = spec.capacity
 
     async def remove(self, path: str) -> Answer:
         """Stops a member of a family and forgets it."""

@@ -39,13 +39,13 @@ from supervisor.chaos import chaos
 from supervisor.control.office import Levers
 from supervisor.feeds import FeedsByUse
 from supervisor.keyring import Keyring
-from supervisor.lifecycle import Happened, Node, Subscriber, reporter
+from supervisor.lifecycle import Happened, Node, Sign, Subscriber, reporter
 from supervisor.mailbox import Cell
 from supervisor.outfit import Outside as Outside
 from supervisor.outfit import Patience as Patience
 from supervisor.people import People
 from supervisor.spec import GroupSpec, Start
-from supervisor.tree import END_S_MAX, STOP_S_MAX, Tree
+from supervisor.tree import END_S_MAX, STOP_S_MAX, Answer, Tree
 
 
 class Up:
@@ -86,14 +86,13 @@ class Daemon:
         self.metrics = None if metrics is None else metrics(self)
         self.patience = patience or Patience()
         self.store_shown: Cell[StoreStatistics] = Cell()
+        self.committing: Cell[float | None] = Cell()
         self.draining = False
         self.access = access or nobody_else()
         self.levers = Levers()
         self.rate = outside.rate
         self.settings = settings
-        # Our own actors' deadlines are about work done in real time: --speed scales the world's, not these.
-        self.kept = {"ready_s_max": children.READY_S_MAX, **(kept or {})}
-        self.kept["ready_s_max"] *= outside.rate
+        self.kept = self._scaled(kept or {})
         self._seed = outside.rng.getrandbits(64)
         self.keys: dict[str, Cell[ListenKey]] = {}
         self.cells: dict[str, Cell[TraderSnapshot]] = {}
@@ -162,6 +161,19 @@ class Daemon:
             with trio.CancelScope(shield=True), trio.move_on_after(1.0):
                 await self.outside.sessions.close()
 
+    def _scaled(self, kept: Mapping[str, Any]) -> dict[str, Any]:
+        """Our own actors' deadlines are about work done in real time: --speed scales the world's, not these."""
+        ready_s_max = kept.get("ready_s_max", children.READY_S_MAX)
+        return {**kept, "ready_s_max": ready_s_max * self.rate}
+
+    def reconfigure(self, settings: desk.Settings, patience: Patience, kept: Mapping[str, Any]) -> None:
+        """In force with the next incarnation of each actor; kept with the next end of each feed and trader."""
+        self.settings, self.patience, self.kept = settings, patience, self._scaled(kept)
+        self.feeds.reconfigure(settings, self.kept)
+        for user in self._users:
+            if self.trader(user) is not None:
+                self._tree.respec("traders", children.trader_of(self, user))
+
     async def _put_users_in_place(self, before_trading: Callable[[], Awaitable[None]] | None) -> None:
         if before_trading is not None:
             await before_trading()
@@ -199,6 +211,15 @@ class Daemon:
     def running(self) -> list[str]:
         """Paths of the actors that are ready."""
         return self._tree.running()
+
+    def signs(self) -> list[Sign]:
+        """Of every actor, for the service watchdog."""
+        return self._tree.signs()
+
+    @property
+    def committing_since_s(self) -> float | None:
+        """trio s; None: no commit is under way."""
+        return self.committing.value
 
     def subscribe(self, subscriber: Subscriber) -> None:
         """subscriber hears what happens to actors."""
@@ -325,8 +346,8 @@ class Daemon:
     def tree(self) -> Node:
         return self._tree.statistics()
 
-    async def restart(self, path: str) -> None:
-        await self._tree.restart(path)
+    async def restart(self, path: str) -> Answer:
+        return await self._tree.restart(path)
 
     async def force_stop(self, user: str, who: str) -> TraderSnapshot:
         return await self.people.force_stop(user, who)

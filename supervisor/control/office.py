@@ -29,7 +29,7 @@ class Levers(Struct, frozen=True, kw_only=True):
     """
 
     log_level: Callable[[str], str] | None = None
-    reload: Callable[[], Mapping[str, Any]] | None = None
+    reload: Callable[[], Awaitable[Mapping[str, Any]]] | None = None
     drain: Callable[[str], None] | None = None
     notify: Callable[[], Awaitable[Mapping[str, Any]]] | None = None
 
@@ -82,7 +82,7 @@ class Office(Protocol):
 
     def tree(self) -> Node: ...
 
-    async def restart(self, path: str) -> None: ...
+    async def restart(self, path: str) -> object: ...
 
     async def force_stop(self, user: str, who: str) -> TraderSnapshot:
         """trading.stop now=true of a trader that does not answer: wanted is stored, the incarnation cancelled."""

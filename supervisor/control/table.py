@@ -100,7 +100,7 @@ COMMANDS: tuple[Command, ...] = (
                            choices=("debug", "info", "warning", "error")),),
             example={"level": "debug"}),
     Command(name="system.reload", acts=True,
-            about="Read the configuration file again: roles and log level; the rest needs a restart."),
+            about="Read the configuration file again: whose settings changed starts anew. A wrong one is refused."),
     Command(name="system.drain", acts=True,
             about="End the daemon in order: no new pair, live pairs are followed for a while, then everything stops."),
     # -- users

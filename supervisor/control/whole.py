@@ -224,10 +224,10 @@ async def _log_level(call: Call) -> dict[str, Any]:
 
 
 async def _reload(call: Call) -> dict[str, Any]:
-    await trio.lowlevel.checkpoint()
     if call.office.levers.reload is None:
+        await trio.lowlevel.checkpoint()
         raise _no_lever("the configuration")
-    return dict(call.office.levers.reload())
+    return dict(await call.office.levers.reload())
 
 
 async def _drain(call: Call) -> dict[str, Any]:

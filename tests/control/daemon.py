@@ -483,9 +483,13 @@ def every_lever() -> Levers:
         await trio.lowlevel.checkpoint()
         return {"sent": ["nobody"]}
 
+    async def reload() -> dict[str, Any]:
+        await trio.lowlevel.checkpoint()
+        return {"changed": [], "restarted": [], "restart_needed": False}
+
     return Levers(
         log_level=lambda level: "info",
-        reload=lambda: {"reloaded": ["control"], "changed": False, "restart_needed": False},
+        reload=reload,
         drain=lambda why: None,
         notify=notify,
     )
