@@ -105,6 +105,11 @@ class Leg(Struct, frozen=True, kw_only=True):
         return self.quantity > 0 and self.status not in ("", "PENDING", "PENDING_NEW")
 
 
+QUOTE_TOLERANCE = 1_000
+"""A frame's fill whose quote is further from price times quantity than one in so many contradicts itself: it is not
+booked but read (F40). Quotes are cut to 8 decimals (wire § 12.3), far closer than that."""
+
+
 class Contradiction(Struct, frozen=True):
     """Two statements about one order that cannot both be true. what: for people; it names the order."""
 
@@ -262,7 +267,8 @@ def _with_words(
     return replace(
         leg,
         status=status if _later(status, leg.status) else leg.status,
-        quantity=max(leg.quantity, quantity),  # 0 while held, then the released quantity; it never shrinks
+        # 0 while held, then the released quantity; it never shrinks. The others are for what we asked for.
+        quantity=max(leg.quantity, quantity) if leg.name == "pending" else leg.quantity,
         told=told if grown else leg.told,
         told_quote=told_quote if grown or (told == leg.told and leg.told_quote is None) else leg.told_quote,
         list_id=leg.list_id or list_id,
@@ -295,6 +301,10 @@ def _with_fill(leg: Leg, execution: Execution, upto: Decimal) -> Absorbed:
                 return Absorbed(leg)
             what = f"fill {execution.fill_id} of order {leg.order_id} was told with two contents"
             return Absorbed(leg, contradictions=(Contradiction(what),))
+    worth = EXACT.multiply(execution.price, execution.quantity)
+    if abs(EXACT.subtract(worth, execution.quote)) * QUOTE_TOLERANCE > worth:
+        what = f"fill {execution.fill_id} of order {leg.order_id} is worth {worth:f} and says {execution.quote:f}"
+        return Absorbed(leg, contradictions=(Contradiction(what),))
     for fill in leg.fills:
         if fill.execution.source == "synthetic" and upto <= fill.upto:
             return Absorbed(leg)  # in its total already; the read of all fills brings it in the invented one's place

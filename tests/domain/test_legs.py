@@ -288,6 +288,18 @@ def test_f40_a_page_that_changes_its_content_is_told():
     assert "two contents" in wrong[0]
 
 
+def test_f40_a_fill_whose_price_contradicts_its_quote_is_told_and_left_to_be_read():
+    leg, wrong = told(BUY, report("working", "FILLED", fill=replace(BOUGHT, price=D("0.2"))))
+    assert (leg.booked, leg.missing) == (0, True)
+    assert "is worth" in wrong[0]
+
+
+def test_f41_a_report_for_another_quantity_than_asked_is_told_and_the_leg_still_ends():
+    leg, wrong = told(BUY, replace(FILLED, quantity=FILLED.quantity * 3))
+    assert "asked for" in wrong[0]
+    assert leg.complete
+
+
 def test_f41_an_overfill_is_told():
     leg, wrong = told(BUY, FILLED, report("working", "FILLED", fill=execution("2", "1"), upto="870.56"))
     assert "overfilled" in wrong[0]

@@ -1,8 +1,8 @@
 """What the tests of the fault catalogue act with, besides the stage of the stories (tests/sim/stage.py).
 
-A test here plays one fault of ../shared/reliability.md § 1 in the whole daemon: real wiring, actors, HTTP and web socket
-libraries, the paper exchange with the switch for exactly that fault, a virtual clock. Each ends with the checks of every
-simulated run (records equal the exchange's, never two live pairs, every placement durable first and sent once).
+A test here plays one fault of ../shared/reliability.md § 1 in the whole daemon: real wiring, actors, HTTP and web
+socket libraries, the paper exchange with the switch for exactly that fault, a virtual clock. Each ends with the checks
+of every simulated run: records equal the exchange's, never two live pairs, every placement durable first and sent once.
 """
 
 from __future__ import annotations
@@ -140,6 +140,17 @@ class Mood:
     def __call__(self, world):
         """For tell(before=mood)."""
         world.database = lambda: Moody(world, self)
+
+
+def phase_of(stage, user=None):
+    shown = stage.shown(user)
+    return shown.phase if shown is not None else None
+
+
+def renew(stage, user):
+    """New credentials were handed over, as far as the daemon can see."""
+    daemon = stage.world.daemon
+    daemon.renew(daemon.records()[user])
 
 
 async def resumed(stage, user=None, *, within_s=120):

@@ -1,4 +1,4 @@
-"""F1 to F21: what the network does (../shared/reliability.md § 1). TLS (F20) is told in tests/adapters/test_dialer.py."""
+"""F1 to F21: what the network does (../shared/reliability.md § 1). TLS (F20): tests/adapters/test_dialer.py."""
 
 from __future__ import annotations
 
