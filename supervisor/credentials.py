@@ -73,7 +73,9 @@ def _form_of(text: str) -> Callable[[str], _Request]:
     start = text.lstrip()[:40].lower()
     if start.startswith(("invoke-webrequest", "$session")):
         return _read_powershell
-    if re.match(r"curl(\.exe)?\s", start):
+    if curl := re.match(r"curl(\.exe)?\s+(?P<first>\$?'|\^\")?", start):
+        if curl["first"]:
+            return _read_cmd if curl["first"] == '^"' else _read_bash  # values may hold anything: only the start tells
         return _read_cmd if re.search(r"\^[\"\r\n]|\^[ \t]*$", text) else _read_bash
     raise Unreadable(f"neither a copied request nor JSON; {HOW}")
 
@@ -297,7 +299,10 @@ _CMD_PARTS = re.compile(r'(?P<quote>\\*")|(?P<space>\s+)|(?P<plain>[^\s"\\]+|\\+
 
 
 def _cmd_words(line: str) -> list[str]:
-    """The words of a Windows command line: backslashes count only before a quote; two quotes inside quotes are one."""
+    """The words of a Windows command line: two quotes inside quotes are one.
+
+    To Windows backslashes count only before a quote; but browsers double every one, and what they had is wanted.
+    """
     words: list[str] = []
     word: str | None = None
     quoted, at = False, 0
@@ -319,7 +324,7 @@ def _cmd_words(line: str) -> list[str]:
             else:
                 quoted = not quoted
         else:
-            word = (word or "") + part[0]
+            word = (word or "") + part[0].replace("\\\\", "\\")
         if len(words) > TOKENS_MAX:
             raise Unreadable("too many words for one copied request")
     if quoted:
@@ -372,7 +377,16 @@ def _powershell_items(text: str, at: int) -> list[tuple[str, str]]:
 
 
 def _powershell(text: str) -> str:
-    """The text of a double-quoted literal."""
-    return re.sub(
-        r"`(.)|\"\"", lambda it: '"' if it[1] is None else _PS_ESCAPES.get(it[1], it[1]), text, flags=re.DOTALL
-    )
+    """The text of a double-quoted literal. Raises: Unreadable, something would have to be run to know it."""
+    return _PS_SPECIAL.sub(_powershell_character, text)
+
+
+_PS_SPECIAL = re.compile(r"`(?P<escaped>.)|\"\"|\$\(\[char\](?P<code>[0-9]{1,6})\)|(?P<dollar>\$)", re.DOTALL)
+
+
+def _powershell_character(it: re.Match[str]) -> str:
+    if it["dollar"]:
+        raise Unreadable("a $ that browsers do not write; copy the request again, unchanged")
+    if it["code"]:
+        return chr(int(it["code"]))
+    return _PS_ESCAPES.get(it["escaped"], it["escaped"]) if it["escaped"] else '"'

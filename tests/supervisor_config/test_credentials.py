@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import time
 
 import pytest
@@ -109,6 +110,67 @@ def test_powershell_form():
 def test_json_form():
     pasted = read_session('{"cookies": {"paper_account": "alice"}, "headers": {}}')
     assert pasted.secrets.cookies == {"paper_account": "alice"}
+
+
+def bash_quoted(text: str) -> str:
+    """As Chromium quotes for bash."""
+    if not re.search(r"[\0-\x1f\x7f-\x9f!']", text):
+        return f"'{text}'"
+    text = text.replace("\\", "\\\\").replace("'", "\\'")
+    return "$'" + re.sub(r"[\0-\x1f\x7f-\x9f!]", lambda it: f"\\u{ord(it[0]):04x}", text) + "'"
+
+
+def cmd_quoted(text: str) -> str:
+    """As Chromium quotes for cmd.exe."""
+    text = text.replace("\\", "\\\\").replace('"', '\\"')
+    text = re.sub(r"[^a-zA-Z0-9\s_\-:=+~'/.',?;()*`]", lambda it: f"^{it[0]}", text)
+    return f'^"{re.sub("%(?=[a-zA-Z0-9_])", "%^", text)}^"'
+
+
+def powershell_quoted(text: str) -> str:
+    """As Chromium quotes for PowerShell."""
+    text = re.sub(r'[`$"]', lambda it: f"`{it[0]}", text)
+    return '"' + re.sub(r"[^\x20-\x7e]", lambda it: f"$([char]{ord(it[0])})", text) + '"'
+
+
+def copied(quoted, line_end: str, headers: dict[str, str], cookies: dict[str, str]) -> str:
+    lines = [f"curl {quoted(URL + '?a=b&c=%20d')}", *(f"-H {quoted(f'{name}: {headers[name]}')}" for name in headers)]
+    cookie = "; ".join(f"{name}={value}" for name, value in cookies.items())
+    return f" {line_end}\n  ".join([*lines, f"-b {quoted(cookie)}", "--compressed"])
+
+
+def copied_powershell(headers: dict[str, str], cookies: dict[str, str]) -> str:
+    q = powershell_quoted
+    jar = [f'$session.Cookies.Add((New-Object System.Net.Cookie({q(n)}, {q(cookies[n])}, "/", "x")))' for n in cookies]
+    items = [f"  {q(name)}={q(value)}" for name, value in headers.items()]
+    return "\n".join([*jar, f"Invoke-WebRequest -UseBasicParsing -Uri {q(URL)} `", "-Headers @{", *items, "}"])
+
+
+def test_every_form_brings_back_whatever_characters_a_browser_had():
+    draw = random.Random(8)
+    any_text = "".join(map(chr, range(0x20, 0x7F)))
+    any_value = "".join(set(any_text) - set("; "))
+    for _ in range(400):
+        headers = {"csrftoken": f"x{''.join(draw.choices(any_text, k=12))}y", "clienttype": "web"}
+        cookies = {"p20t": "".join(draw.choices(any_value, k=12)), "cr00": "z"}
+        for text in (
+            copied(bash_quoted, "\\", headers, cookies),
+            copied(cmd_quoted, "^", headers, cookies),
+            copied_powershell(headers, cookies),
+        ):
+            secrets = read_session(text, host=HOST).secrets
+            assert (secrets.headers, secrets.cookies) == (headers, cookies), text
+
+
+def test_what_a_header_cannot_carry_is_refused_in_every_form():
+    headers, cookies = {"csrftoken": TOKEN, "x": f"ü{CANARY}"}, {"p20t": CANARY}
+    for text in (
+        copied(bash_quoted, "\\", headers, cookies),
+        copied(cmd_quoted, "^", headers, cookies),
+        copied_powershell(headers, cookies),
+    ):
+        assert "headers.x: plain text" in wrong(text)
+    assert "a $ that browsers do not write" in wrong(POWERSHELL.replace(TOKEN, f"$env:{CANARY}"))
 
 
 @pytest.mark.parametrize(
