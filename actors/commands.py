@@ -15,7 +15,16 @@ from msgspec.structs import replace
 from actors.domain import gate, oto
 from actors.domain.trading import Pause, PauseReason
 from actors.errors import Refusal
-from actors.messages import CancelPair, Configure, Describe, PauseTrading, ResumeTrading, StartTrading, StopTrading
+from actors.messages import (
+    CancelPair,
+    Configure,
+    Describe,
+    KeepKey,
+    PauseTrading,
+    ResumeTrading,
+    StartTrading,
+    StopTrading,
+)
 from actors.ports import Asked
 
 if TYPE_CHECKING:
@@ -135,6 +144,8 @@ class Commands:
         if not trader.book.pauses:
             self._answer(asked)
             return
+        if trader.outlook.stream_mono is None:  # a key that was refused for its owner's sake waits to be asked for
+            trader.world.keeper.post(KeepKey(trader.world.user))
         if self._refused(asked, heard=False):
             return
         self._resuming.append((asked, dict(trader.book.pauses)))
