@@ -36,6 +36,7 @@ RETRY_S_MAX: Final = 5.0
 LATENCIES: Final = 1024  # of the newest commits, for p50 and p99
 PUBLISH_SHARE_MAX: Final = 0.05  # of the time, that is of one core: publications that take long come less often
 PUBLISH_SAVED_S_MAX: Final = 15.0  # of that share, five minutes' worth: writing a long day whole takes seconds
+PUBLISH_PAUSE_MIN: Final = 0.25  # of publish_s, between two publications that are slow because the machine is busy
 BEHIND_S_MAX: Final = 5.0  # what published files are behind without a word; beyond, it is said by how much
 REASK_S: Final = 0.2  # between two attempts of a sender whose store does not run just now
 
@@ -345,18 +346,20 @@ class Store:
     # -- keep
 
     async def keep(self, publish_s: float, *, checkpoint_rows: int, checkpoint_s: float) -> None:
-        """Never returns: publication and checkpoint, one after the other, at most every publish_s."""
+        """Never returns: publication and checkpoint, one after the other, begun every publish_s if they can."""
         checked_rows, checked_s = 0, trio.current_time()
         share = Share(PUBLISH_SHARE_MAX, PUBLISH_SAVED_S_MAX * self._rate, checked_s)
         while True:
-            before_s = self._database.publish_cpu_s
+            begun_s, before_s = trio.current_time(), self._database.publish_cpu_s
             await self._publish()
             wait_s = share.wait_s((self._database.publish_cpu_s - before_s) * self._rate, trio.current_time())
             long_ago = trio.current_time() - checked_s >= checkpoint_s and self._rows > checked_rows
             if (self._rows - checked_rows >= checkpoint_rows or long_ago) and await self._checkpoint():
                 checked_rows, checked_s = self._rows, trio.current_time()
             self._show()
-            await trio.sleep(max(publish_s, wait_s))
+            # Not publish_s after the end: rows would wait for two publications and the pause between them.
+            left_s = max(publish_s - (trio.current_time() - begun_s), publish_s * PUBLISH_PAUSE_MIN)
+            await trio.sleep(max(left_s, wait_s))
 
     async def _publish(self) -> None:
         """A publication that fails is told and tried again next time; it never stops a commit."""

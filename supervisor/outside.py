@@ -76,6 +76,7 @@ def real_world(
             identity=place.identity,
             instance=place.instance,
             wall=wall,
+            log=log,
             **(duck or {}),  # type: ignore[arg-type]
         ),
         rng=rng,

@@ -10,6 +10,7 @@ Blocking calls go through `run`: a worker thread in the daemon, inline in simula
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from functools import partial
@@ -21,10 +22,11 @@ from msgspec import Struct
 
 from actors.adapters.duck_dir import StateDir
 from actors.adapters.duck_file import OpenFile, duck_trouble, settings
+from actors.adapters.duck_found import Found
 from actors.adapters.duck_publish import Publisher
 from actors.adapters.duck_queries import answer
 from actors.errors import StoreError, StoreLost, StoreRefused
-from actors.ports import Wall
+from actors.ports import Log, Wall
 from actors.rows import Row
 
 T = TypeVar("T")
@@ -64,6 +66,8 @@ class DuckStatistics(Struct, frozen=True, kw_only=True):
     published_files: int
     log_bytes: int
     lost_records: bool  # opened with accept_lost_records although the marker was ahead
+    adopted_days: tuple[str, ...]  # at the last opening: published days that this database did not make
+    kept_days: tuple[str, ...]  # likewise: of these a file was put into analytics/kept/
 
 
 class DuckDatabase:
@@ -87,6 +91,7 @@ class DuckDatabase:
         live_days: int = 0,
         run: Run | None = None,
         accept_lost_records: bool = False,
+        log: Log | None = None,
     ) -> None:
         self._dir = StateDir(state_dir)
         self._identity = identity
@@ -96,12 +101,14 @@ class DuckDatabase:
         self._run: Run = in_thread() if run is None else run
         self._accept_lost_records = accept_lost_records
         self._live_days = live_days
+        self._log = log
         self._threads = threads
         self.publish_cpu_s = 0.0
         self._writing = trio.Lock()
         self._reading = trio.Lock()
         self._file: OpenFile | None = None
         self._publisher = Publisher(self._dir, instance)
+        self._found = Found()
 
     def statistics(self) -> DuckStatistics:
         file = self._file
@@ -114,6 +121,8 @@ class DuckDatabase:
             published_files=self._publisher.files,
             log_bytes=self._dir.log_bytes(),
             lost_records=file.lost_records if file else False,
+            adopted_days=self._found.adopted,
+            kept_days=self._found.kept,
         )
 
     async def open(self) -> None:
@@ -121,6 +130,8 @@ class DuckDatabase:
         async with self._reading, self._writing:
             now_ms = self._wall.now_ms()
             await self._run(lambda: self._reopen(now_ms))
+        if self._log is not None and (self._found.adopted or self._found.kept):
+            self._log.warning("published_days_found", adopted=self._found.adopted, kept=self._found.kept)
 
     async def commit(self, groups: Sequence[Sequence[Row]]) -> tuple[StoreRefused | None, ...]:
         async with self._writing:
@@ -192,10 +203,23 @@ class DuckDatabase:
                 now_ms=now_ms,
                 accept_lost_records=self._accept_lost_records,
             )
+            self._take_in(self._file, now_ms)
         except BaseException:
             self._dir.release_lock()
             raise
         self._accept_lost_records = False  # it was meant for what the operator saw, not for what may come
+
+    def _take_in(self, file: OpenFile, now_ms: int) -> None:
+        """Published days that this file did not make are not overwritten (duck_found.py)."""
+        try:
+            with duck_trouble(str(self._dir.analytics)):
+                self._found = self._publisher.take_in(file.reader, now_ms, lost=file.lost_records)
+            if self._found.adopted:
+                file.note_days()
+        except BaseException:
+            self._file = None
+            file.disconnect()
+            raise
 
     def _pending(self, now_ms: int) -> list[int]:
         self._opened().catch_up(now_ms)
@@ -211,9 +235,10 @@ class DuckDatabase:
                 async with self._reading:
                     more = await self._run(partial(self._counting, partial(self._step, steps)))
         finally:
-            with trio.CancelScope(shield=True):
-                async with self._reading:
-                    await self._run(steps.close)  # nothing where it came to its end
+            if inspect.getgeneratorstate(steps) != inspect.GEN_CLOSED:  # it did not come to its end
+                with trio.CancelScope(shield=True):
+                    async with self._reading:
+                        await self._run(steps.close)
 
     def _counting(self, function: Callable[[], T]) -> T:
         """Runs it and counts its CPU: DuckDB works in the calling thread, and in `threads` of them at most."""

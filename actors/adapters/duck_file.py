@@ -148,6 +148,11 @@ class OpenFile:
         self.trimmed_rows += deleted
         return deleted
 
+    def note_days(self) -> None:
+        """Days have left otherwise than by trim: questions look for them in their files from now on."""
+        with duck_trouble(self._path):
+            duck_retention.make_views(self.reader, self.directory.analytics)
+
     def _caught_up(self, ask: Callable[[duckdb.DuckDBPyConnection], T], now_ms: int, *, kept: bool) -> T:
         with duck_trouble(self._path):
             while True:

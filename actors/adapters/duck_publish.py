@@ -27,16 +27,15 @@ from typing import Final
 import duckdb
 from msgspec import Struct
 
-from actors.adapters import duck_shadow, duck_views
+from actors.adapters import duck_found, duck_shadow, duck_views
 from actors.adapters.duck_dir import PUBLISHED_MODE, StateDir, disk_trouble, sync_directory, sync_file
-from actors.adapters.duck_schema import CATALOGUE, DAY_MS, day_number, day_text
+from actors.adapters.duck_schema import CATALOGUE, DAY_MS, day_text
 from actors.errors import StoreError
 
 STORAGE_VERSION: Final = "v1.4.0"  # what DuckDB 1.4 and everything after it can read
 FINAL_AFTER_MS: Final = 15 * 60_000  # after a day's end, and after the last of its pairs was closed
 SLICE_ROWS: Final = 125_000  # a row group (122,880), which goes straight into the file; a step takes 0.15 s of CPU
 SHADOWS_MAX: Final = 2  # today, and around midnight yesterday
-_CATALOGUE_FILE = "catalogue.duckdb"
 _NEW = ".new"
 
 
@@ -69,19 +68,23 @@ class Publisher:
             for leftover in (*self._analytics.glob(f".*{_NEW}*"), *self._shadow_dir.iterdir()):
                 leftover.unlink()
 
+    def take_in(self, connection: duckdb.DuckDBPyConnection, now_ms: int, *, lost: bool) -> duck_found.Found:
+        """Before anything is published: see duck_found.py. Raises: StoreError."""
+        return duck_found.take_in(connection, self._analytics, self._instance, now_ms, lost=lost)
+
     def pending(self, connection: duckdb.DuckDBPyConnection, now_ms: int) -> list[int]:
         """Parts to publish, newest first: changed ones, and one day that has become final.
 
         Some day and the catalogue are always there, for the views.
         """
         parts = {part for (part,) in connection.execute("SELECT part FROM unpublished").fetchall()}
-        days = self._days()
+        days = duck_views.day_files(self._analytics)
         if not days:
             parts.add(now_ms // DAY_MS)
-        if not (self._analytics / _CATALOGUE_FILE).exists():
+        if not (self._analytics / duck_views.CATALOGUE_FILE).exists():
             parts.add(CATALOGUE)
         final = {part for (part,) in connection.execute("SELECT part FROM days WHERE final_at IS NOT NULL").fetchall()}
-        ended = [day for day in map(day_number, days) if day * DAY_MS + DAY_MS + FINAL_AFTER_MS <= now_ms]
+        ended = [day for day in days if day * DAY_MS + DAY_MS + FINAL_AFTER_MS <= now_ms]
         for day in sorted(set(ended) - final - parts):
             if self._standing(connection, day, now_ms).final:
                 parts.add(day)
@@ -93,27 +96,29 @@ class Publisher:
 
         Raises: StoreError; what was published before is untouched, and the part stays pending.
         """
+        published = f"DELETE FROM unpublished WHERE part = {part}"
         if part == CATALOGUE:
-            new = self._fresh(self._analytics / f".{_CATALOGUE_FILE}{_NEW}")
+            new = self._fresh(self._analytics / f".{duck_views.CATALOGUE_FILE}{_NEW}")
             with _attached(connection, new):
                 _together(connection, duck_shadow.make_catalogue(self._instance))
-            self._install(new, _CATALOGUE_FILE)
+            self._install(new, duck_views.CATALOGUE_FILE)
+            _run(connection, published)
         else:
             try:
-                yield from self._publishing_day(connection, part, now_ms)
+                noted = yield from self._publishing_day(connection, part, now_ms)
+                # One transaction: each costs a sync of the log that commits wait for, too.
+                _together(connection, (noted, f"DELETE FROM changed_rows WHERE part = {part}", published))
             except BaseException:
                 self._distrusted.add(part)
                 self._forget_shadow(part)
                 raise
             self._distrusted.discard(part)
-            _run(connection, f"DELETE FROM changed_rows WHERE part = {part}")
-        _run(connection, f"DELETE FROM unpublished WHERE part = {part}")
 
     def write_scripts(self) -> None:
         """views.sql and views-1.4.sql, when their text changed (a new day, another place). Raises: StoreError."""
         texts = {
             "views.sql": duck_views.glob_script(self._analytics),
-            "views-1.4.sql": duck_views.attach_script(self._analytics, self._days()),
+            "views-1.4.sql": duck_views.attach_script(self._analytics),
         }
         with disk_trouble(self._analytics):
             for name, text in texts.items():
@@ -129,7 +134,8 @@ class Publisher:
 
     def _publishing_day(
         self, connection: duckdb.DuckDBPyConnection, day: int, now_ms: int
-    ) -> Generator[None, None, None]:
+    ) -> Generator[None, None, str]:
+        """Its result: the statement that notes it in the table `days`."""
         name = f"day_{day_text(day)}.duckdb"
         shadow = self._shadow_dir / name
         new = self._fresh(self._analytics / f".{name}{_NEW}")
@@ -154,10 +160,10 @@ class Publisher:
             self._remember_shadow(day)
         self._install(new, name)
         final_at = f"make_timestamptz({now_ms * 1000})" if final else "NULL"
-        _run(
-            connection,
-            f"INSERT INTO days VALUES ({day}, {final_at}, NULL, false, {duck_views.text(self._stamp(name))})"
-            " ON CONFLICT (part) DO UPDATE SET final_at = excluded.final_at, emptied = false, file = excluded.file",
+        made_of = duck_found.stamp(self._analytics / name, self._instance)
+        return (
+            f"INSERT INTO days VALUES ({day}, {final_at}, NULL, false, {duck_views.text(made_of)})"
+            " ON CONFLICT (part) DO UPDATE SET final_at = excluded.final_at, emptied = false, file = excluded.file"
         )
 
     def _making(self, connection: duckdb.DuckDBPyConnection, file: Path, day: int) -> Generator[None, None, bool]:
@@ -190,13 +196,7 @@ class Publisher:
         if day in self._distrusted or not (self._analytics / name).exists():
             return False
         known = connection.execute(f"SELECT file FROM days WHERE part = {day}").fetchall()
-        return known == [(self._stamp(name),)]
-
-    def _stamp(self, name: str) -> str:
-        """Tells a file that we wrote from any other, and the way in which it was made."""
-        with disk_trouble(self._analytics / name):
-            found = (self._analytics / name).stat()
-        return f"{found.st_size} {found.st_mtime_ns} {duck_shadow.form(self._instance)}"
+        return known == [(duck_found.stamp(self._analytics / name, self._instance),)]
 
     def _standing(self, connection: duckdb.DuckDBPyConnection, day: int, now_ms: int) -> Standing:
         left = connection.execute(f"SELECT 1 FROM days WHERE part = {day} AND left_at IS NOT NULL").fetchall()
@@ -261,9 +261,6 @@ class Publisher:
             sync_directory(self._analytics)
         self.files += 1
 
-    def _days(self) -> list[str]:
-        return sorted(file.stem.removeprefix("day_") for file in self._analytics.glob("day_*.duckdb"))
-
 
 def _log_of(file: Path) -> Path:
     return file.with_name(f"{file.name}.wal")
@@ -278,9 +275,8 @@ def _attached(connection: duckdb.DuckDBPyConnection, file: Path) -> Iterator[Non
         yield
         _run(connection, f"CHECKPOINT {duck_shadow.FILE}")
     except BaseException:
-        for statement in ("ROLLBACK", f"DETACH {duck_shadow.FILE}"):
-            with contextlib.suppress(duckdb.Error):  # no transaction any more, or it is detached by the failure
-                _run(connection, statement)
+        with contextlib.suppress(duckdb.Error):  # it is detached by the failure
+            _run(connection, f"DETACH {duck_shadow.FILE}")
         raise
     _run(connection, f"DETACH {duck_shadow.FILE}")
     if _log_of(file).exists():
@@ -288,8 +284,14 @@ def _attached(connection: duckdb.DuckDBPyConnection, file: Path) -> Iterator[Non
 
 
 def _together(connection: duckdb.DuckDBPyConnection, statements: Sequence[str]) -> None:
-    for statement in ("BEGIN", *statements, "COMMIT"):
-        _run(connection, statement)
+    _run(connection, "BEGIN")
+    try:
+        for statement in (*statements, "COMMIT"):
+            _run(connection, statement)
+    except BaseException:
+        with contextlib.suppress(duckdb.Error):  # a COMMIT that failed has rolled back already
+            _run(connection, "ROLLBACK")
+        raise
 
 
 def _run(connection: duckdb.DuckDBPyConnection, statement: str) -> None:

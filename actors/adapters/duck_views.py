@@ -5,12 +5,12 @@ Plain SQL of DuckDB 1.4 and later throughout: no lambda, no time zone function, 
 
 from __future__ import annotations
 
+import contextlib
 import glob
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from actors.adapters.duck_schema import quoted
+from actors.adapters.duck_schema import day_number, day_text, quoted
 
 PUBLISHED: Final[dict[str, tuple[str, ...]]] = {
     "fills": (
@@ -116,19 +116,34 @@ VIEWS: Final[dict[str, str]] = {
 }
 
 
+CATALOGUE_FILE: Final = "catalogue.duckdb"
+DAY_FILES: Final = "day_????-??-??.duckdb"
+"""A copy of a day under another name is in no view: its rows would count twice."""
+
+
+def day_files(analytics: Path) -> dict[int, Path]:
+    """Published days by number, oldest first."""
+    found = {}
+    for file in sorted(analytics.glob(DAY_FILES)):
+        with contextlib.suppress(ValueError):  # no day is called so: somebody else's file
+            found[day_number(file.stem.removeprefix("day_"))] = file
+    return found
+
+
 def glob_script(analytics: Path) -> str:
     """views.sql: every table and view over all day files, for DuckDB >= 1.5."""
-    pattern = f"{glob.escape(str(analytics.resolve()))}/day_*.duckdb"
+    pattern = f"{glob.escape(str(analytics.resolve()))}/{DAY_FILES}"
     statements = [
         f"CREATE OR REPLACE TEMP VIEW {table} AS\n"
         f"    SELECT * FROM read_duckdb({text(pattern)}, table_name = '{table}', union_by_name = true);"
         for table in (*PUBLISHED, TOTALS)
     ]
-    return _script("DuckDB >= 1.5", statements, _attached(analytics, "catalogue.duckdb", "catalogue"))
+    return _script("DuckDB >= 1.5", statements, _attached(analytics, CATALOGUE_FILE, "catalogue"))
 
 
-def attach_script(analytics: Path, days: Sequence[str]) -> str:
+def attach_script(analytics: Path) -> str:
     """views-1.4.sql: the same for DuckDB 1.4, which has no read_duckdb; written anew with each new day."""
+    days = [day_text(day) for day in day_files(analytics)]
     attached = "\n".join(_attached(analytics, f"day_{day}.duckdb", _alias(day)) for day in days)
     statements = [
         f"CREATE OR REPLACE TEMP VIEW {table} AS\n    "
@@ -136,7 +151,7 @@ def attach_script(analytics: Path, days: Sequence[str]) -> str:
         + ";"
         for table in (*PUBLISHED, TOTALS)
     ]
-    catalogue = _attached(analytics, "catalogue.duckdb", "catalogue")
+    catalogue = _attached(analytics, CATALOGUE_FILE, "catalogue")
     return _script("DuckDB 1.4; read it again for days that came later", statements, f"{attached}\n{catalogue}")
 
 

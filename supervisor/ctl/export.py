@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from actors.adapters.duck_views import ORDER, PUBLISHED, text
+from actors.adapters.duck_views import ORDER, PUBLISHED, day_files, text
 from supervisor.ctl.client import EXIT_FAILED, EXIT_USAGE, Trouble
 
 MARKER: Final = "_exported"
@@ -41,7 +41,7 @@ def export(analytics: Path, target: Path) -> Exported:
     """Writes every published day that changed since it was exported. Raises: Trouble."""
     import duckdb
 
-    days = sorted(analytics.glob("day_*.duckdb"))
+    days = list(day_files(analytics).values())
     if target.resolve().is_relative_to(analytics.resolve()):
         raise Trouble("the target lies among the published files\n  -> name another directory", EXIT_USAGE)
     if not days:

@@ -23,7 +23,7 @@ class StubDatabase:
         self.fail = {}  # name of a call: list of errors, raised one after the other
         self.refuse = set()  # rows
         self.takes_s = 0.0
-        self.publish_takes_s = 0.0
+        self.publish_takes_s = self.publish_waits_s = 0.0  # of work, of waiting for a busy machine
         self.publish_cpu_s = 0.0
         self.busy = 0
 
@@ -53,7 +53,7 @@ class StubDatabase:
         return f"answer to {type(question).__name__}"
 
     async def publish(self):
-        await trio.sleep(self.publish_takes_s)
+        await trio.sleep(self.publish_takes_s + self.publish_waits_s)
         self.publish_cpu_s += self.publish_takes_s
         await self._call("publish")
         return True
@@ -376,6 +376,16 @@ async def test_it_publishes_every_publish_s(nursery, autojump_clock):
     await life.start(nursery)
     await trio.sleep(9)
     assert life.database.calls.count("publish") == 5
+
+
+@pytest.mark.parametrize(("waits_s", "count"), [(1.5, 50), (10.0, 10)])
+async def test_on_a_busy_machine_publications_begin_as_often_as_they_can(nursery, autojump_clock, waits_s, count):
+    """Every 2 s; and with a quarter of that between them where each takes longer."""
+    life = Life(publish_s=2.0)
+    life.database.publish_waits_s = waits_s
+    await life.start(nursery)
+    await trio.sleep(100)
+    assert life.database.calls.count("publish") in (count - 1, count)
 
 
 async def test_a_slow_publication_takes_at_most_its_share_of_the_time(nursery, autojump_clock):

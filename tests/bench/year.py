@@ -76,7 +76,7 @@ def make(directory, days, users, fills):
         generate(connection, day, users, fills)
         file = directory / f"day_{day_text(day)}.duckdb"
         connection.execute(f"ATTACH '{file}' AS {duck_shadow.FILE} (STORAGE_VERSION 'v1.4.0')")
-        for statement in duck_shadow.make_day("bench", day):
+        for statement in _whole_day(day):
             connection.execute(statement)
         connection.execute(f"CHECKPOINT {duck_shadow.FILE}")
         for table in (*duck_views.PUBLISHED, duck_views.TOTALS):
@@ -91,6 +91,14 @@ def make(directory, days, users, fills):
     connection.close()
     duckdb.connect(str(directory / "catalogue.duckdb")).close()
     (directory / "views.sql").write_text(duck_views.glob_script(directory))
+
+
+def _whole_day(day):
+    """The statements with which the publisher writes a day whole."""
+    yield from duck_shadow.begin_day("bench")
+    for table in duck_views.PUBLISHED:
+        yield from duck_shadow.fill_table("bench", table, day, 1)
+    yield from duck_shadow.end_day(day)
 
 
 def _keyless(statement):

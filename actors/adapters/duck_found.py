@@ -1,0 +1,145 @@
+"""Published days that the open database did not make: what is left of records that it lost, or never had.
+
+Publishing makes a day's file anew from the live tables, where it is not the very file that was made last. After
+--accept-lost-records, a restored backup or a removed live/ that would destroy the only place of some rows. So before
+anything is published, each file that the database does not know is looked at:
+
+    ours      it has rows of that day and lost none: a kill came between the renaming and its note; it is made anew
+    adopted   the day is over, and no row of it is live (or reconciling does not reach back that far): from now on the
+              day has left, and the file is where its records are (duck_retention.py)
+    kept      all else: copied to analytics/kept/, where no view looks, before it is made anew from the live tables. A
+              recent day is not put together from both, because a fill that the exchange tells again may have another id
+    unusable  a damaged file, or one without our tables: moved to analytics/kept/, because it would break the views
+
+The catalogue of a database that lost its users is kept, too.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import duckdb
+from msgspec import Struct
+
+from actors.adapters import duck_shadow, duck_views
+from actors.adapters.duck_dir import (
+    ANALYTICS_MODE,
+    PUBLISHED_MODE,
+    disk_trouble,
+    make_directory,
+    sync_directory,
+    sync_file,
+)
+from actors.adapters.duck_schema import DAY_MS, day_text, quoted
+
+RECONCILED_MS: Final = 2 * DAY_MS
+"""A trader that starts looks at its orders of 48 hours (duck_loading.OWN_ORDERS_MS); older days stay as they are."""
+
+
+class Found(Struct, frozen=True):
+    """Days as text: adopted, and those of which a file is in analytics/kept/ now."""
+
+    adopted: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
+
+
+def take_in(connection: duckdb.DuckDBPyConnection, analytics: Path, instance: str, now_ms: int, *, lost: bool) -> Found:
+    """Looks at every published day. lost: the database is known to lack rows that it once had.
+
+    Raises: StoreError, the disk refused; duckdb.Error.
+    """
+    adopted, kept = [], []
+    known = {day: (file, left) for day, file, left in connection.execute(_KNOWN).fetchall()}
+    for day, file in duck_views.day_files(analytics).items():
+        made_of, left = known.get(day, (None, False))
+        if left or made_of == stamp(file, instance):
+            continue
+        live = _is_live(connection, day)
+        if live and not lost:
+            continue
+        holds = _holds(file, _DAY)
+        if holds is False:
+            continue
+        ended_ms = (day + 1) * DAY_MS
+        if holds and ended_ms <= now_ms and (not live or ended_ms + RECONCILED_MS <= now_ms):
+            _adopt(connection, day, stamp(file, instance), now_ms)
+            adopted.append(day_text(day))
+        else:
+            _keep(file, analytics / "kept", moved=holds is None)
+            connection.execute(f"INSERT OR IGNORE INTO unpublished VALUES ({day})").fetchall()
+            kept.append(day_text(day))
+    catalogue = analytics / duck_views.CATALOGUE_FILE
+    if (lost or not connection.execute(_HAS_USERS).fetchall()) and _holds(catalogue, _CATALOGUE):
+        _keep(catalogue, analytics / "kept", moved=False)
+    return Found(tuple(adopted), tuple(kept))
+
+
+def stamp(file: Path, instance: str) -> str:
+    """Tells a file that we wrote from any other, and the way in which it was made. Raises: StoreError."""
+    with disk_trouble(file):
+        found = file.stat()
+    return f"{found.st_size} {found.st_mtime_ns} {duck_shadow.form(instance)}"
+
+
+_KNOWN: Final = "SELECT part, file, left_at IS NOT NULL FROM days"
+_HAS_USERS: Final = "SELECT 1 FROM users UNION ALL SELECT 1 FROM journal LIMIT 1"
+_CATALOGUE: Final[dict[str, tuple[str, ...]]] = {"users": ("user",), "configurations": ("user",)}
+_DAY: Final[dict[str, tuple[str, ...]]] = {**duck_views.PUBLISHED, duck_views.TOTALS: ("instance", "day")}
+
+
+def _is_live(connection: duckdb.DuckDBPyConnection, day: int) -> bool:
+    """Has the database any row of the day, be it in the journal?"""
+    places = [f"SELECT 1 FROM {table} WHERE {duck_shadow.belongs(table, day)}" for table in duck_views.PUBLISHED]
+    places.append(f"SELECT 1 FROM journal WHERE day = {day}")
+    return any(connection.execute(f"{place} LIMIT 1").fetchall() for place in places)
+
+
+def _holds(file: Path, tables: Mapping[str, Sequence[str]]) -> bool | None:
+    """Are there rows in this file? None: it cannot be used. In a database of its own, which it cannot harm."""
+    with duckdb.connect(config={"threads": "1", "memory_limit": "64MB"}) as apart:
+        try:
+            apart.execute(f"ATTACH {duck_views.text(str(file))} AS found (READ_ONLY)")
+            return sum(_counted(apart, table, names) for table, names in tables.items()) > 0
+        except duckdb.Error:
+            return None
+
+
+def _counted(connection: duckdb.DuckDBPyConnection, table: str, names: Sequence[str]) -> int:
+    """0 or 1 rows, if all these columns are there. (Rows themselves would need a package for their times.)"""
+    some = f"SELECT {', '.join(map(quoted, names))} FROM found.{table} LIMIT 1"
+    ((count,),) = connection.execute(f"SELECT count(*) FROM ({some})").fetchall()
+    return int(count)
+
+
+def _adopt(connection: duckdb.DuckDBPyConnection, day: int, made_of: str, now_ms: int) -> None:
+    at = f"make_timestamptz({now_ms * 1000})"
+    for statement in (
+        "BEGIN",
+        f"INSERT INTO days VALUES ({day}, {at}, {at}, false, {duck_views.text(made_of)}) ON CONFLICT (part) DO UPDATE"
+        " SET final_at = excluded.final_at, left_at = excluded.left_at, emptied = false, file = excluded.file",
+        # What a restored backup had still to publish is in the file already, perhaps in a later version.
+        f"DELETE FROM changed_rows WHERE part = {day}",
+        f"DELETE FROM unpublished WHERE part = {day}",
+        "COMMIT",
+    ):
+        connection.execute(statement).fetchall()
+
+
+def _keep(file: Path, kept: Path, *, moved: bool) -> None:
+    """Under the first name that is free: day_2026-11-20.1.duckdb."""
+    with disk_trouble(kept):
+        make_directory(kept, ANALYTICS_MODE)
+        number = next(n for n in range(1, 10_000) if not (kept / f"{file.stem}.{n}.duckdb").exists())
+        place = kept / f"{file.stem}.{number}.duckdb"
+        if moved:
+            file.rename(place)
+        else:
+            new = kept / f".{file.name}.new"
+            shutil.copyfile(file, new)
+            new.chmod(PUBLISHED_MODE)
+            sync_file(new)
+            new.rename(place)
+        sync_directory(kept)
