@@ -5,6 +5,7 @@ Everything is checked before anything touches the network: configuration, users 
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import random
 import secrets
@@ -30,8 +31,8 @@ from supervisor.control.views import walk
 from supervisor.endings import Ending, root_of, stuck, until_signal
 from supervisor.lifecycle import Happened
 from supervisor.log import Logging, form_for
-from supervisor.outside import ControlBody, Limits, Place, real_world
 from supervisor.metrics import serving as metrics
+from supervisor.outside import ControlBody, Limits, Place, real_world
 from supervisor.paper_house import House, open_doors, serve
 from supervisor.reload import Reload, patience_of, settings_of
 from supervisor.systemd import Notifier, status
@@ -63,6 +64,7 @@ class Options(Struct, frozen=True, kw_only=True):
 def run(options: Options) -> int:
     """Runs until a signal. Raises: OtodError; whatever it raises before trading, nothing has touched the network."""
     dumps.leave_none()
+    faulthandler.enable()  # when the watchdog kills a blocked loop: files, lines and functions, never a value
     notifier = Notifier.of(os.environ, os.getpid())
     try:
         settings = config.load(options.config)
