@@ -392,7 +392,8 @@ class People:
         pause = Pause(reason="CRASHED", since_ms=now_ms, detail=why, hint=HINTS["CRASHED"])
         self.house.show_pause(user, pause)
         row = PauseRow(user=user, reason="CRASHED", since_at=now_ms, detail=why, hint=pause.hint)
-        entry = users.audit_row(self.next_id(), now_ms, "supervisor", user, "pause", {"reason": (None, "CRASHED")})
+        entry = users.audit_row(self.next_id(), now_ms, "supervisor", user, "pause", {})
+        entry = replace(entry, before=None, after="CRASHED")  # as a trader tells its own pauses
         await self.write([row, entry])
         self.events.emit(f"pause.{user}", "paused", reason="CRASHED", detail=why)
 

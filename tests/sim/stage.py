@@ -147,11 +147,13 @@ def tell(
     seed: int = 1,
     before: Callable[[World], None] | None = None,
     tokens: tuple[str, ...] = ("KOGE",),
+    each: tuple[dict[str, Any], ...] = ({},),
     **more: Any,
 ) -> Result:
     """Plays a story. config: of all users' trading, user: of the users' options, more: of the run's options.
 
-    before: what is done to the world before the first daemon is started in it. tokens: of the users, in turn.
+    before: what is done to the world before the first daemon is started in it. tokens, each: of the users, in turn; each
+    is what their trading has besides.
 
     Raises: what the script raises; AssertionError, something that must hold did not.
     """
@@ -160,9 +162,11 @@ def tell(
     )
     people = tuple(
         UserOptions(
-            name=user_name(number), trading=replace(trading, token=tokens[(number - 1) % len(tokens)]), **(user or {})
+            name=user_name(number + 1),
+            trading=replace(trading, token=tokens[number % len(tokens)], **each[number % len(each)]),
+            **(user or {}),
         )
-        for number in range(1, users + 1)
+        for number in range(users)
     )
     options = replace(Options(seed=seed, users=people, minutes=10, rules=rules or {}), **more)
     switches = Faults(*faults, rng=Random(f"{seed}/faults"))
