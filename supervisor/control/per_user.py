@@ -9,9 +9,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import trio
+from msgspec.structs import replace
 
 from actors.errors import ActorCrashed, AskTimeout, Refusal
-from actors.messages import CancelPair, PauseTrading, ResumeTrading, StartTrading, StopTrading
+from actors.messages import CancelPair, PauseTrading, ResumeTrading, StartTrading, StopTrading, TraderSnapshot
 from supervisor.control import accounts, users, views
 from supervisor.control.office import Call
 from supervisor.control.why import reasons
@@ -54,10 +55,22 @@ async def _stop_held(call: Call, user: str) -> dict[str, Any]:
     if address is not None:
         question = StopTrading(call.who, now=True)
         try:
-            return views.trading(await address.ask(question, within_s=NOW_ANSWERS_S_MAX * call.rate))
+            return _told(call, await address.ask(question, within_s=NOW_ANSWERS_S_MAX * call.rate))
         except (AskTimeout, ActorCrashed):
             pass  # it is wedged or just died: what follows does not need it
-    return views.trading(await call.office.force_stop(user, call.who))
+    return _told(call, await call.office.force_stop(user, call.who))
+
+
+def _told(call: Call, snapshot: TraderSnapshot) -> dict[str, Any]:
+    return views.trading(_visible(call, snapshot))
+
+
+def _visible(call: Call, snapshot: TraderSnapshot) -> TraderSnapshot:
+    """Without the order of somebody else that this one waits for, where the caller may not look at everybody."""
+    waiting = snapshot.waiting
+    if call.rights.sees_all or waiting is None or waiting.wait != "self_trade":
+        return snapshot
+    return replace(snapshot, waiting=replace(waiting, detail=""))
 
 
 async def _ask_trader(call: Call, user: str, question: Any) -> dict[str, Any]:
@@ -81,7 +94,7 @@ async def _ask_trader(call: Call, user: str, question: Any) -> dict[str, Any]:
             where=path,
             do="look with trading.status; trading.stop with now works on a stuck trader, actor.restart ends it",
         ) from error
-    return views.trading(snapshot)
+    return _told(call, snapshot)
 
 
 async def _status(call: Call, user: str) -> dict[str, Any]:
@@ -92,11 +105,13 @@ async def _status(call: Call, user: str) -> dict[str, Any]:
             return views.trading_unconfigured(record)
         return views.trading_before_start(record, since_ms=call.office.started_ms)
     await trio.lowlevel.checkpoint()
-    return views.trading(snapshot)
+    return _told(call, snapshot)
 
 
 async def _why(call: Call, user: str) -> dict[str, Any]:
     snapshot = call.office.snapshot(user)
+    if snapshot is not None:
+        snapshot = _visible(call, snapshot)
     quote = call.office.feed(snapshot.token)[1] if snapshot and snapshot.token else None
     told = await _status(call, user)
     if lacks := call.lacks(user):

@@ -12,13 +12,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
+from actors.messages import Waiting
 from supervisor.access import Access
 from supervisor.bus import EventBus
 from supervisor.control.desk import REQUEST_S_MAX, Caller, Desk
 from supervisor.control.memory import ReplyMemory
 from supervisor.control.protocol import CODES
 from supervisor.control.table import COMMANDS, takes
-from tests.control.daemon import FakeDaemon, FixedWall, QuietLog, every_lever
+from tests.control.daemon import TEN_MS, FakeDaemon, FixedWall, QuietLog, every_lever, snapshot
 
 OPERATOR = Caller(uid=1000, pid=7)
 
@@ -277,6 +278,17 @@ async def test_a_limited_caller_learns_nothing_of_others(guarded):
     both = await guarded.ask(LIMITED, cmd="trading.stop", args={"users": ["alice", "bob"]})
     assert both["data"]["users"]["bob"]["error"]["code"] == "NOT_PERMITTED"
     assert guarded.asked("bob") == []
+
+
+@pytest.mark.parametrize("cmd", ["trading.status", "trading.why", "trading.pause"])
+async def test_a_limited_caller_waits_for_an_order_without_hearing_whose(guarded, cmd):
+    detail = "an order of bob at 48.0241 would be crossed (pair bob-2026-11-20-7)"
+    waiting = Waiting(wait="self_trade", since_ms=TEN_MS, detail=detail)
+    guarded.office.snapshots["alice"] = snapshot("alice", waiting=waiting)
+    reply = await guarded.ask(LIMITED, cmd=cmd, args={"user": "alice"})
+    assert reply["data"]["users"]["alice"]["waiting"]["for"] == "self_trade"
+    assert "bob" not in json.dumps(reply)
+    assert "bob" in json.dumps(await guarded.ask(VIEWER, cmd="trading.status", args={"user": "alice"}))
 
 
 async def test_a_viewer_of_everything_may_act_on_its_own(room):

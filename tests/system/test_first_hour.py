@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -54,6 +55,7 @@ class Place:
         )  # fmt: skip
         assert done.returncode == code, (words, done.stdout, done.stderr)
         assert "Traceback" not in done.stderr
+        assert CANARY not in done.stdout + done.stderr
         return done.stdout if code == 0 else done.stdout + done.stderr
 
     def tells(self, *words: str) -> Any:
@@ -77,11 +79,14 @@ class Place:
                 str(self.directory / "frame.json"),
             ]
             done = subprocess.run(["nngcat", "--req0", *words], capture_output=True, text=True, timeout=30, check=True)
-            return json.loads(done.stdout)
-        with pynng.Req0(recv_timeout=15_000) as client:
-            client.dial(self.socket, block=True)
-            client.send(frame.encode())
-            return json.loads(client.recv())
+            reply = done.stdout
+        else:
+            with pynng.Req0(recv_timeout=15_000) as client:
+                client.dial(self.socket, block=True)
+                client.send(frame.encode())
+                reply = client.recv().decode()
+        assert CANARY not in reply
+        return json.loads(reply)
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -136,6 +141,19 @@ def secrets_seen(place: Place) -> list[str]:
     return seen
 
 
+SLIPS: list[dict[str, Any]] = [
+    {"cookie": {"p20t": CANARY}},
+    {"cookies": {"p20t": f"{CANARY}\n"}},
+    {"cookies": [CANARY]},
+    {"headers": CANARY},
+    {"curl": f"curl 'http://x' -b 'p20t={CANARY}"},
+    {"curl": f"curl 'http://x' -b 'p20t={CANARY}' --data @{CANARY} --{CANARY}"},
+    {"curl": {"text": CANARY}},
+    {"curl": f'{{"cookies": {{"p20t": "{CANARY}"'},
+]
+"""Handing credentials over in wrong ways."""
+
+
 def _holds(path: Path) -> bool:
     return CANARY.encode() in path.read_bytes()
 
@@ -188,6 +206,10 @@ def test_the_first_hour_by_nngcat(place: Place) -> None:
     commands = [each["cmd"] for each in place.ask("system.commands")["data"]["commands"]]
     assert {"user.create", "user.set-credentials", "config.set", "trading.start"} <= set(commands)
     assert place.ask("user.create", user="bob")["ok"]
+    for slip in SLIPS:
+        assert place.ask("user.set-credentials", user="bob", **slip)["error"]["code"] in ("BAD_ARGUMENT", "REFUSED")
+    for wrong in (CANARY, {"cookies": CANARY}, {"cookies": {"a b": CANARY}}, {"p20t": {"x": CANARY}}):
+        assert not place.ask("user.apply", document={"users": {"bob": {"credentials": wrong}}})["ok"]
     cookies = {"paper_account": "bob", "p20t": CANARY}
     stored = place.ask("user.set-credentials", user="bob", cookies=cookies, headers={})
     assert stored["data"]["users"]["bob"]["credentials"] == "valid"
@@ -246,3 +268,37 @@ def test_a_document_and_a_login_that_expires(place: Place) -> None:
     before = bought(place, "carol")
     wait_for(lambda: bought(place, "carol") > before, within_s=30, what="it goes on")
     assert secrets_seen(place) == []
+
+
+def test_a_change_of_the_key_that_is_killed_goes_on_while_a_user_trades(place: Place) -> None:
+    document = place.directory / "users.toml"
+    carol = '[users.carol]\ntrading = { token = "KOGE", target_volume = 5000, order_amount = "50", buy_offset = "0.05",'
+    carol += ' sell_offset = "-0.05" }\n'
+    for name in ["carol", *(f"u{number}" for number in range(300))]:
+        table = "" if name == "carol" else f"[users.{name}]\n"
+        carol += f'{table}credentials = {{ cookies = {{ paper_account = "{name}", p20t = "{CANARY}" }} }}\n'
+    document.write_text(carol)
+    place.says("user", "apply", str(document))
+    place.says("trading", "start", "carol")
+    wait_for(lambda: bought(place, "carol") > 0, within_s=30, what="a first fill")
+    keys = place.state / "master.key"
+    lines = keys.read_text().count("\n")
+    with pynng.Req0() as client:
+        client.dial(place.socket, block=True)
+        client.send(b'{"id":"1","cmd":"vault.rotate"}')
+        while keys.read_text().count("\n") == lines and place.process.poll() is None:
+            time.sleep(0.001)
+        place.process.kill()
+        place.process.wait(10)
+    before = keys.read_text().count("\n")
+    with running("run", "--config", str(place.directory / "otod.toml"), log=place.log) as place.process:
+        up = ("--socket", place.socket, "system", "version")
+        wait_for(lambda: otoctl(*up).returncode == 0, within_s=30, what="control")
+        rotated = place.tells("vault", "rotate")
+        assert (rotated["unreadable"], rotated["old_keys_dropped"], rotated["resumed"]) == ([], True, before > lines)
+        assert keys.read_text().count("\n") == lines
+        place.says("user", "check-credentials", "carol", "u0", "u150", "u299")
+        volume = bought(place, "carol")
+        wait_for(lambda: bought(place, "carol") > volume, within_s=60, what="it goes on")
+        assert place.user("carol", "trading", "status")["pauses"] == []
+        assert secrets_seen(place) == []
