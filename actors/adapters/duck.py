@@ -68,6 +68,7 @@ class DuckStatistics(Struct, frozen=True, kw_only=True):
     lost_records: bool  # opened with accept_lost_records although the marker was ahead
     adopted_days: tuple[str, ...]  # at the last opening: published days that this database did not make
     kept_days: tuple[str, ...]  # likewise: of these a file was put into analytics/kept/
+    mended_blocks: int  # likewise: put back after a checkpoint that was cut off (duck_before.py)
 
 
 class DuckDatabase:
@@ -123,6 +124,7 @@ class DuckDatabase:
             lost_records=file.lost_records if file else False,
             adopted_days=self._found.adopted,
             kept_days=self._found.kept,
+            mended_blocks=file.mended_blocks if file else 0,
         )
 
     async def open(self) -> None:

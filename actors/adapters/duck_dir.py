@@ -1,12 +1,14 @@
 """The state directory: who may use it, and the marker beside the database that notices lost records.
 
     lock                 flock'ed as long as a daemon lives, holds its pid
-    live/                0700: otod.duckdb, its write-ahead log, the markers `generation` and `acknowledged`
+    live/                0700: otod.duckdb, its write-ahead log, the markers `generation` and `acknowledged`, and
+                         `before-checkpoint` (duck_before.py)
     live/shadow/         what publishing works on, for as long as the process lives
     analytics/           2750: files that other programs read, 0640
 
 The database file itself is opened by DuckDB alone: its lock is a POSIX one, and closing any other handle of that file
-in this process would drop it. So this module touches the directory and the marker, never `otod.duckdb` or its log.
+in this process would drop it. So this module touches the directory and the marker, never `otod.duckdb` or its log
+(duck_before.py reads it through a handle that lives longer than DuckDB's).
 
 The marker holds the number of the newest generation whose row is in the database. A generation row is committed after
 each opening and each checkpoint, so it is the first thing in a new write-ahead log; the marker follows before anything
@@ -44,6 +46,7 @@ class StateDir:
         self.log = self.live / "otod.duckdb.wal"
         self.shadow = self.live / "shadow"
         self.marker = self.live / "generation"
+        self.before = self.live / "before-checkpoint"
         self.analytics = root / "analytics"
         self.acknowledged = self.live / "acknowledged"
         self._lock = DirectoryLock(root / "lock", root)
@@ -80,11 +83,7 @@ class StateDir:
         """Durable on return, and so is every name in live/ (a new write-ahead log among them). Raises: StoreError."""
         with disk_trouble(self.marker):
             sync_directory(self.live)
-            new = self.marker.with_suffix(".new")
-            new.write_text(f"{generation}\n")
-            sync_file(new)
-            new.rename(self.marker)
-            sync_directory(self.live)
+            replace_durably(self.marker, f"{generation}\n".encode())
 
     def log_bytes(self) -> int:
         """Size of the write-ahead log, 0 where there is none. A stat takes no lock and so drops none."""
@@ -123,6 +122,15 @@ def make_directory(path: Path, mode: int) -> None:
     if not path.is_dir():
         path.mkdir(parents=True)
         path.chmod(mode)
+
+
+def replace_durably(path: Path, data: bytes) -> None:
+    """The file has this content or still its old one, also after a power cut. Raises: OSError."""
+    new = path.with_suffix(".new")
+    new.write_bytes(data)
+    sync_file(new)
+    new.rename(path)
+    sync_directory(path.parent)
 
 
 def sync_file(path: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 import duckdb
 
 from actors.adapters import duck_apply, duck_retention
+from actors.adapters.duck_before import BeforeImage, put_back
 from actors.adapters.duck_dir import Acknowledged, StateDir, disk_trouble, sync_directory
 from actors.adapters.duck_migrations import migrate
 from actors.adapters.duck_schema import SCHEMA_VERSION, Line, ddl, rejected, to_line
@@ -63,8 +64,10 @@ class OpenFile:
         self._behind = True  # the journal may hold what an earlier life committed and did not apply
         marker = directory.read_marker()
         self._check_files(marker, accept_lost_records)
+        self.mended_blocks = put_back(directory)
         with _opening(self._path):
             self.writer = duckdb.connect(self._path, config=config)
+        self._before = BeforeImage(directory)
         self._acknowledged = Acknowledged(directory.acknowledged)
         try:
             with duck_trouble(self._path):
@@ -82,11 +85,13 @@ class OpenFile:
         except BaseException:
             self._acknowledged.close()
             self.writer.close()
+            self._before.close()
             raise
 
     def disconnect(self) -> None:
         self.reader.close()
         self.writer.close()
+        self._before.close()
         self._acknowledged.close()
 
     def write(self, groups: Sequence[Sequence[Any]], now_ms: int) -> tuple[StoreRefused | None, ...]:
@@ -135,6 +140,7 @@ class OpenFile:
                 do="free space on this disk",
             )
         with duck_trouble(self._path):
+            self._before.take(self.writer)
             self.writer.execute("CHECKPOINT").fetchall()
         if not last:
             self._next_generation()
