@@ -184,8 +184,8 @@ class Commands:
         if reason == "ORDER_UNRESOLVED":
             open_ones = [p for p, state in trader.book.live.items() if oto.in_doubt(state)]
             return f"pair {', '.join(open_ones)} is unresolved" if open_ones else None
-        if reason == "STORE_UNAVAILABLE" and not trader.tasks.written:
-            return "records are waiting for the store"
+        if reason == "STORE_UNAVAILABLE":
+            return trader.durable.lacking()
         if reason == "EXCHANGE_UNREACHABLE" and trader.outlook.failures > 0:
             return f"the last {trader.outlook.failures} requests failed"
         return None

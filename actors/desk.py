@@ -62,7 +62,7 @@ class World(Struct, frozen=True, kw_only=True):
     log: Log
     events: Events
     skew_ms: Callable[[], int | None] = lambda: None  # the exchange's clock minus ours; None: not measured yet
-    may_begin: Callable[[], bool] = lambda: True  # False while the store or another part that placing needs is down
+    store_down: Callable[[], bool] = lambda: False  # the store says that it cannot write
     tally: Tally = field(default_factory=Tally)
 
 

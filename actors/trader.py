@@ -13,8 +13,8 @@ sets its alarm and publishes its snapshot.
 
 domain/turn.py is the brain of a pair, domain/gate.py of the user. This file routes, to one room per concern: book.py
 (pairs, day, pauses, rows), outlook.py (does the exchange answer, is the account known), markets.py (tokens, feed),
-guard.py (self-trades), purse.py (the balance), commands.py (operators), order_stream.py. A new incarnation places
-nothing before it has heard the exchange.
+guard.py (self-trades), purse.py (the balance), durable.py (the records), commands.py (operators), order_stream.py. A
+new incarnation places nothing before it has heard the exchange.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from actors.domain.orders import OrderReport
 from actors.domain.pair import Pair, Plan
 from actors.domain.proof import Instant
 from actors.domain.turn import begin, next_due, recover, step
+from actors.durable import Durability
 from actors.errors import MailboxFull
 from actors.guard import Guard
 from actors.markets import Markets
@@ -84,7 +85,7 @@ class Trader:
         self.started_mono = self.now().mono_ms
         self.outlook = Outlook(self, self.started_mono)
         self.purse = Purse(self)
-        self._store_slow_ms = int(settings.store_slow_s * 1000)
+        self.durable = Durability(self, settings.store_slow_s)
         self.guard = Guard(self)
         self.draining = False
         self.stopping = False
@@ -345,9 +346,7 @@ class Trader:
         facts = self.facts()
         for alarm in gate.alarms(facts):
             self.book.pause(alarm.reason, alarm.detail)
-        since = self.tasks.unwritten_since
-        if since is not None and now.mono_ms - since >= self._store_slow_ms:
-            self.book.pause("STORE_UNAVAILABLE", "records are not durable yet")
+        self.durable.notice()
         self.outlook.notice_silence()
         self.commands.auto_resume(facts)
         for pair_id, state in tuple(self.book.live.items()):
@@ -376,8 +375,7 @@ class Trader:
             case gate.Wait(wait="credit_lag"):
                 self.purse.read_again()
             case gate.Propose(plan=plan) if self.outlook.retry_over():
-                if self.world.may_begin():
-                    self.guard.ask_for(plan)
+                self.guard.ask_for(plan)
             case gate.Rest(done=True):
                 self.book.done(self.now().wall_ms)
             case _:
@@ -423,6 +421,7 @@ class Trader:
             short_since_mono=self.purse.short_since,
             throttled_until_mono=self.outlook.throttled_until,
             skew_ms=self.world.skew_ms(),
+            store_down=self.world.store_down(),
             price_age_max_ms=int(self.settings.price_age_s_max * 1000),
             credit_lag_ms=int(self.settings.credit_lag_s * 1000),
         )
@@ -441,9 +440,7 @@ class Trader:
             dues.append(now.mono_ms + 1000)
         dues.extend(due for due in (self.outlook.retry_due, self.outlook.silence_due) if due is not None)
         dues.append(self.started_mono + gate.RESTART_GRACE_MS + 1)
-        if self.tasks.unwritten_since is not None:
-            dues.append(self.tasks.unwritten_since + self._store_slow_ms)
-        dues.extend(self.commands.dues())
+        dues.extend((*self.durable.dues(), *self.commands.dues()))
         dues.append(now.mono_ms + days.next_midnight_ms(now.wall_ms) - now.wall_ms)
         # What was due then was acted on in this very turn: only what came after can ring.
         due = min(due for due in dues if due > now.mono_ms)

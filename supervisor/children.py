@@ -143,7 +143,7 @@ def trader_of(daemon: Daemon, user: str) -> ChildSpec:
         events=outside.bus,
         tally=outside.tally,
         # Nothing is begun whose intent could not become durable now (F48, F59).
-        may_begin=lambda: not (daemon.store_shown.value and daemon.store_shown.value.unavailable_since_ms),
+        store_down=lambda: bool(daemon.store_shown.value and daemon.store_shown.value.unavailable_since_ms),
     )
     return ChildSpec(
         name=user,

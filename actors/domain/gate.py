@@ -61,6 +61,7 @@ class Facts(Struct, frozen=True, kw_only=True):
     short_since_mono: int | None = None
     throttled_until_mono: int | None = None
     skew_ms: int | None = None
+    store_down: bool = False
     price_age_max_ms: int = 60_000
     credit_lag_ms: int = 10_000
     buyer_fee: Decimal = Decimal("0.0001")
@@ -177,6 +178,8 @@ def _wait(facts: Facts) -> Wait | None:
         until = facts.closed_mono + int(facts.config.interval_seconds * 1000)
         if now < until:
             return Wait("interval", f"rest of {facts.config.interval_seconds} s between pairs", until)
+    if facts.store_down:
+        return Wait("actor_restart", "the store cannot write at the moment", now + 1_000)
     if facts.throttled_until_mono is not None and now < facts.throttled_until_mono:
         return Wait("rate", "the exchange asked for patience", facts.throttled_until_mono)
     if facts.stream_mono is None:

@@ -382,3 +382,9 @@ def test_a_crossed_book_is_no_spread():
     plan = gate.decide(facts(quote={"bid": D("0.2269"), "ask": D("0.2269")})).plan
     assert (plan.bid, plan.ask) == (D("0.2269"), D("0.2269"))
     assert gate.decide(facts(quote={"bid": None, "ask": D(1)})).plan.bid is None
+
+
+def test_f59_nothing_is_proposed_while_the_store_cannot_write():
+    decision = gate.decide(facts(store_down=True))
+    assert isinstance(decision, gate.Wait)
+    assert "cannot write" in decision.detail

@@ -7,6 +7,7 @@ of every simulated run: records equal the exchange's, never two live pairs, ever
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections.abc import Callable
 from decimal import Decimal as D
@@ -151,6 +152,12 @@ def renew(stage, user):
     """New credentials were handed over, as far as the daemon can see."""
     daemon = stage.world.daemon
     daemon.renew(daemon.records()[user])
+
+
+def crash(stage, path):
+    """If it runs; else it has just died, or is being started."""
+    with contextlib.suppress(Refusal, AssertionError):
+        stage.crash(path)
 
 
 async def resumed(stage, user=None, *, within_s=120):

@@ -13,7 +13,7 @@ import trio
 
 from actors.errors import AskFailed, Refusal
 from actors.paper.faults import Fault
-from tests.faults.kit import PASSIVE, Intents, phase_of, resumes_and_trades, watched
+from tests.faults.kit import PASSIVE, Intents, crash, phase_of, resumes_and_trades, watched
 from tests.sim.menu import OTO
 from tests.sim.stage import tell
 from tests.sim.world import Onlooker
@@ -48,10 +48,7 @@ def test_f47_a_trader_that_dies_again_and_again_is_given_up_and_its_pair_is_foll
     async def script(stage):
         await stage.until(lambda: phase_of(stage) == "working" and stage.outcomes("bob"))
         while "CRASHED" not in stage.pauses():
-            try:
-                stage.crash("traders/alice")
-            except Refusal:
-                pass  # between two incarnations
+            crash(stage, "traders/alice")
             await trio.sleep(0.3)
         assert stage.live_orders(), "its pair rests at the exchange"
         closed = len(stage.outcomes("bob"))
@@ -92,10 +89,7 @@ def test_f48_a_store_that_cannot_be_kept_alive_ends_the_process():
         await stage.pairs_closed(1)
         life = stage.world.life
         while not life.ended.is_set():
-            try:
-                stage.crash("store")
-            except (AssertionError, Refusal):
-                pass
+            crash(stage, "store")
             await trio.sleep(0.2)
         assert life.error is not None, "the process ends with an error, and systemd starts it again"
         await stage.world.start_daemon()
@@ -119,10 +113,7 @@ def test_f49_a_feed_that_does_not_come_back_pauses_its_users():
     async def script(stage):
         await stage.pairs_closed(1)
         while "FEED_DISCONNECTED" not in stage.pauses():
-            try:
-                stage.crash("feeds/KOGE")
-            except Refusal:
-                pass
+            crash(stage, "feeds/KOGE")
             await trio.sleep(0.5)
         stage.world.commanded.add("feeds/KOGE")
         await stage.world.daemon.restart("feeds/KOGE")

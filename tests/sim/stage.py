@@ -152,8 +152,8 @@ def tell(
 ) -> Result:
     """Plays a story. config: of all users' trading, user: of the users' options, more: of the run's options.
 
-    before: what is done to the world before the first daemon is started in it. tokens, each: of the users, in turn; each
-    is what their trading has besides.
+    before: what is done to the world before the first daemon is started in it. tokens, each: of the users, in turn;
+    each is what their trading has besides.
 
     Raises: what the script raises; AssertionError, something that must hold did not.
     """
