@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 import trio
-from msgspec.structs import replace
 
-from actors.errors import AskFailed, OtodError, Refusal, StoreError
+from actors.errors import OtodError
 from actors.messages import (
     CancelPair,
-    Configure,
-    LoadTrader,
     PauseTrading,
     ResumeTrading,
     StartTrading,
@@ -21,8 +19,6 @@ from actors.messages import (
     TraderSnapshot,
 )
 from actors.paper.api import Request
-from actors.rows import AuditRow, ConfigRow
-from actors.store import StoreRows
 from tests.sim.world import World
 
 ANSWER_S = 15.0
@@ -36,6 +32,7 @@ class Hands:
     def __init__(self, world: World) -> None:
         self.world = world
         self.rng = world.rng("hands")
+        self._browsers = 0
         self._does: dict[str, Callable[[str], Awaitable[None]]] = {
             "start": self._start,
             "pause": self._pause,
@@ -43,6 +40,8 @@ class Hands:
             "stop": self._stop,
             "stop_now": self._stop_now,
             "configure": self._configure,
+            "credentials": self._credentials,
+            "remove": self._remove,
             "cancel_pair": self._cancel_pair,
             "restart": self._restart,
             "force_stop": self._force_stop,
@@ -68,7 +67,7 @@ class Hands:
         try:
             with trio.move_on_after(ANSWER_S):
                 await self._does[what](user)
-        except (Refusal, AskFailed, StoreError) as no:
+        except OtodError as no:
             self.world.record.add("debug", "hands_refused", {"do": what, "user": user, "why": str(no)})
 
     async def ask(self, user: str, question: object) -> TraderSnapshot | None:
@@ -102,25 +101,39 @@ class Hands:
             await self.ask(user, CancelPair(shown.pair.pair_id, "op"))
 
     async def _configure(self, user: str) -> None:
-        """As control does it: durable first, then told."""
-        daemon, now_ms = self.world.daemon, self.world.wall.now_ms()
-        record = (await daemon.store.ask(LoadTrader(user, "2026-11-20"), within_s=ANSWER_S)).record
-        config = replace(
-            record.config,
-            order_amount=Decimal(self.rng.choice((11, 30, 100))),
-            interval_seconds=Decimal(self.rng.choice((1, 3))),
-            token=self.rng.choice(self.world.options.tokens),
-        )
-        row = ConfigRow(
-            user=user,
-            revision=record.revision + 1,
-            document=msgspec.json.encode(config).decode(),
-            who="op",
-            changed_at=now_ms,
-        )
-        audit = AuditRow(audit_id=f"op-{user}-{row.revision}", happened_at=now_ms, who="op", user=user, action="config")
-        await StoreRows(daemon.store).write([row, audit])
-        await self.ask(user, Configure(config, row.revision, "op"))
+        keys = {
+            "order_amount": self.rng.choice(("11", "30", "100")),
+            "interval_seconds": self.rng.choice(("1", "3")),
+            "token": self.rng.choice(self.world.options.tokens),
+        }
+        await self.world.daemon.people.configure(user, keys, unset=("order_quantity",), force=True, who="op")
+
+    async def _credentials(self, user: str) -> None:
+        """The same account, in a browser that calls itself otherwise (F77)."""
+        self._browsers += 1
+        await self._apply(user, with_trading=False)
+
+    async def _remove(self, user: str) -> None:
+        """Takes a user out, with a live pair or without (F75), and lets him come back."""
+        people = self.world.daemon.people
+        self.world.commanded.add(f"traders/{user}")
+        self.world.resumes.add((user, "op"))  # his pauses end with him
+        await people.remove(user, drain=self.rng.random() < 0.5, who="op")
+        self.world.record.add("debug", "hands_removed", {"user": user})
+        await trio.sleep(self.rng.uniform(0, 5))
+        await self._apply(user, with_trading=True)
+
+    async def _apply(self, user: str, *, with_trading: bool) -> None:
+        secrets = {"cookies": {"paper_account": user}, "headers": {"x-browser": f"b{self._browsers}"}}
+        table: dict[str, Any] = {"credentials": secrets}
+        if with_trading:
+            options = next(one for one in self.world.options.users if one.name == user)
+            table["trading"] = {
+                key: str(value) if isinstance(value, Decimal) else value
+                for key, value in msgspec.structs.asdict(options.trading).items()
+                if value is not None
+            }
+        await self.world.daemon.people.apply({"users": {user: table}}, force=True, dry_run=False, who="op")
 
     async def _restart(self, user: str) -> None:
         path = self.rng.choice((f"traders/{user}", "keeper", "tokens", "store"))
@@ -198,10 +211,17 @@ class Hands:
 
     async def heal(self, user: str) -> bool:
         """One attempt to get a user trading again; True if nothing stands in the way any more."""
-        shown = self.world.daemon.snapshot(user) if self.world.life is not None else None
-        if shown is None:
+        if self.world.life is None or not self.world.life.begun.is_set():
             return False
+        shown = self.world.daemon.snapshot(user)
         try:
+            if user not in self.world.daemon.users():
+                await self._apply(user, with_trading=True)
+            elif user in self._parked():
+                self.world.commanded.add(f"traders/{user}")
+                await self.world.daemon.restart(f"traders/{user}")
+            if shown is None:
+                return False
             if shown.pauses:
                 await self.resume(user, HEALER)
             if shown.wanted == "stopped":
@@ -209,6 +229,12 @@ class Hands:
         except OtodError as no:
             self.world.record.add("debug", "heal_refused", {"user": user, "why": str(no)})
         return not shown.pauses and shown.wanted == "running"
+
+    def _parked(self) -> list[str]:
+        """Users whose trader died too often; an operator starts it again."""
+        families = self.world.daemon.tree().children
+        traders = next(family for family in families if family.path == "traders")
+        return [node.path.removeprefix("traders/") for node in traders.children if node.state == "parked"]
 
 
 def _payment(price: Decimal, quantity: Decimal) -> Decimal:

@@ -73,6 +73,8 @@ class ProcessTrouble(Struct, frozen=True, kw_only=True):
     """kill_at: shares of occasions at which the process is killed."""
 
     crashes_per_min: float = 0.0  # of random actors
+    crash_loops_per_min: float = 0.0  # of one trader, until it is parked
+    halts_per_min: float = 0.0  # of trading in one token, at the exchange
     kills_per_min: float = 0.0
     stops_per_min: float = 0.0  # in order, then started again
     exchange_restarts_per_min: float = 0.0
@@ -294,6 +296,8 @@ def _disk(dice: Dice) -> DiskTrouble:
 def _process(dice: Dice) -> ProcessTrouble:
     return ProcessTrouble(
         crashes_per_min=dice.some("crashes", 0.3, 5),
+        crash_loops_per_min=dice.some("crash loops", 0.05, 0.3, 0.2),
+        halts_per_min=dice.some("halts", 0.1, 0.5, 0.2),
         kills_per_min=dice.some("kills", 0.05, 0.5, 0.4),
         stops_per_min=dice.some("stops", 0.05, 0.3, 0.3),
         exchange_restarts_per_min=dice.some("exchange restarts", 0.05, 0.3, 0.3),
@@ -305,7 +309,10 @@ def _process(dice: Dice) -> ProcessTrouble:
     )
 
 
-ACTS = ("start", "pause", "resume", "stop", "stop_now", "configure", "cancel_pair", "restart", "force_stop")
+ACTS = (
+    "start", "pause", "resume", "stop", "stop_now", "configure", "cancel_pair", "restart", "force_stop",
+    "credentials", "remove",
+)  # fmt: skip
 BY_HAND = ("order_by_hand", "cancel_by_hand", "withdraw", "kill_keys")
 
 

@@ -25,7 +25,7 @@ from actors.domain import absorb, ending, gate, ghosts, legs, opening, oto, pair
 from actors.domain.orders import Accepted, NoAnswer, Refused
 from actors.messages import Granted
 from supervisor import wiring
-from tests.sim.__main__ import attempt
+from tests.sim.find import attempt
 
 SEEDS_MAX = 200
 

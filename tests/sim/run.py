@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -18,6 +18,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from actors.adapters import sim
+from actors.domain.day import date_of
 from actors.errors import OtodError
 from actors.messages import StopTrading, TraderSnapshot
 from actors.paper.faults import Faults
@@ -33,6 +34,8 @@ REST_S = 900.0
 """After the stop: two time-outs of a pair, and the unwinding of what is left down to the floor."""
 
 ATTEMPT_S = 10.0
+
+SLOW_COMMIT_S = 0.1
 
 Script = Callable[[World], Awaitable[None]]
 
@@ -57,7 +60,17 @@ class Result(Struct, kw_only=True):
     def struck(self) -> Counter[str]:
         """How often each trouble happened."""
         faults: dict[str, int] = {f"exchange.{kind}": times for kind, times in self.world.faults.fired.items()}
-        return self.world.struck + Counter(faults)
+        return self.world.struck + Counter(faults) + Counter(self._conditions())
+
+    def _conditions(self) -> Iterator[str]:
+        """What holds from beginning to end, if there was anything for it to hold for."""
+        options = self.options
+        if self.world.exchange.statistics().orders:
+            yield from (f"rule.{name}" for name in options.rules)
+            if options.disk.commit_s[1] > SLOW_COMMIT_S:
+                yield "disk.slow"
+            if date_of(options.start_ms) != date_of(options.start_ms + int(options.minutes * 60_000)):
+                yield "start.midnight"
 
     @property
     def user_hours(self) -> float:

@@ -13,8 +13,9 @@ from actors.adapters.sim_net import Side, Wire
 from actors.adapters.sim_store import Disk, SimDatabase
 from actors.errors import Refusal, StoreError, StoreLost, StoreRefused
 from actors.paper.api import Request
-from actors.paper.faults import Faults
+from actors.paper.faults import Fault, Faults
 from actors.rows import Row
+from supervisor.lifecycle import Happened
 from tests.sim.menu import OTO
 from tests.sim.options import NetTrouble
 from tests.sim.world import Onlooker, World
@@ -112,6 +113,13 @@ class Storm(Onlooker):
         if self.world.life is not None and self.world.life.begun.is_set():
             self.world.life.kill()
 
+    def happened(self, it: Happened) -> None:
+        """Counts whom it met: a catalogue of deaths is only covered if all kinds of actors have died."""
+        if it.what == "parked":
+            self.struck["actor.parked"] += 1
+        elif it.what == "crashed":
+            self.struck[f"actor.{it.path.partition('/')[0]}"] += 1
+
     def asked(self, request: Request, account: str | None) -> None:
         if request.path.endswith(OTO):
             share = self.world.options.process.kill_at_placement
@@ -128,6 +136,8 @@ class Storm(Onlooker):
             ("net.surge", net.surges_per_min, self._surge),
             ("disk.outage", self.world.options.disk.full_per_min, self._fill_disk),
             ("process.crash", process.crashes_per_min, self._crash),
+            ("process.crash_loop", process.crash_loops_per_min, self._crash_loop),
+            ("exchange.halt", process.halts_per_min, self._halt),
             ("process.kill", process.kills_per_min, self._kill),
             ("process.stop", process.stops_per_min, self._stop),
             ("process.exchange_restart", process.exchange_restarts_per_min, self._restart_exchange),
@@ -213,6 +223,22 @@ class Storm(Onlooker):
                 life.daemon.crash(self.rng.choice(running), "storm")
             except Refusal:
                 return  # it has just ended by itself
+
+    async def _crash_loop(self) -> None:
+        """One trader dies as soon as it lives, more often than it may."""
+        path = f"traders/{self.rng.choice(self.world.names)}"
+        for _ in range(8):
+            with trio.move_on_after(5):
+                while self.world.life is None or path not in self.world.life.daemon.running():  # noqa: ASYNC110
+                    await trio.sleep(0.05)
+                self.world.life.daemon.crash(path, "storm")
+            await trio.sleep(0.01)
+
+    async def _halt(self) -> None:
+        ids = [token.alpha_id for token in self.world.listing.tokens if token.ticker in self.world.options.tokens]
+        halt = self._faults.add(Fault(kind="halt", symbol=f"{self.rng.choice(ids)}USDT"))
+        await trio.sleep(self.rng.uniform(3, 40))
+        self._faults.remove(halt)
 
     async def _kill(self) -> None:
         self.kill()
