@@ -52,7 +52,7 @@ class Child:
         self.start_at_s = -inf
         self.tried = 0  # attempts to start whose outcome is known
         self.last_try: Literal["ready", "declined", "failed"] | None = None
-        self.last_error: Exception | None = None  # for whoever waits for a start; not kept: it keeps its frames alive
+        self.failed_with: Exception | None = None  # for its group, while that starts; an error keeps its frames alive
         self.last_crash: Crash | None = None
         self.past = policy.Past()
         self._renew: Life | None = None  # the life that an operator wants replaced
@@ -64,6 +64,11 @@ class Child:
     def wanted(self) -> bool:
         return not self.held and not self.removed and (self.wish == "up" or self._resorts)
 
+    @property
+    def serves(self) -> bool:
+        """It is ready, and nothing has been decided that will end it."""
+        return self.life is not None and self.life.ready and not self._due_down(self.life)
+
     def poke(self) -> None:
         self._pokes.unpark_all()
 
@@ -73,6 +78,10 @@ class Child:
 
     async def until(self, condition: Callable[[], bool], within_s: float = inf) -> bool:
         """Waits for a condition on anything that is poked about. Returns whether it came true in time."""
+        if within_s == inf:  # most waiting of all: a thousand idle children need no scope each
+            while not condition():
+                await self._pokes.park()
+            return True
         with trio.move_on_after(within_s):
             while not condition():
                 await self._pokes.park()
@@ -92,7 +101,7 @@ class Child:
         self.parent.poke()
 
     def revive(self, spec: Kept) -> None:
-        """It was being removed, and is wanted again under the same name."""
+        """It was being removed, and is wanted again under the same name, as its new spec says."""
         assert self.removed, self.path
         self.spec = spec
         self.removed = False
@@ -144,7 +153,7 @@ class Child:
     async def live(self) -> Life:
         """One incarnation, from start to end, and what follows from its end."""
         self.incarnation += 1
-        self.last_error = self._renew = None
+        self.failed_with = self._renew = None
         life = self.life = Life(self.poke)
         self._prepare()
         self.become("starting")
@@ -161,7 +170,8 @@ class Child:
         if life.ready:
             self.become("running")
             self.tell("ready")
-            self._tried("ready")
+            if self._renew is not life:  # else whoever had it replaced in this very instant waits for the next
+                self._tried("ready")
             await self._watch_progress(life)
         elif not life.ended and not self._due_down(life):
             life.sentence(NotReady(f"not ready within {self.spec.ready_s_max} s", where=self.path, do="see its log"))
@@ -186,7 +196,8 @@ class Child:
     async def _bring_down(self, life: Life) -> None:
         """Ask, wait, cancel, wait: however long the last takes, its name is free only when it is gone."""
         life.by_us = not life.killed
-        self.become("stopping")
+        if self.state != "stuck":  # a group that went down by itself may be so already
+            self.become("stopping")
         if self._listens(life) and not life.killed and self.spec.stop_s_max > 0 and not self.parent.hurried:
             self._ask()
             await self.until(lambda: life.ended or life.killed or self.parent.hurried, self.spec.stop_s_max)
@@ -205,7 +216,7 @@ class Child:
             self.outside.fatal(life.fatal)
         ending = life.ending()
         if life.errors and ending != "declined":
-            self._note_crash(life.errors, in_hand)
+            self._note_crash(life, in_hand)
         if life.by_us or life.fatal is not None or not self.wanted or self._renew is life:
             self.held = self.held or life.fatal is not None  # the tree stops now
             self.start_at_s = -inf
@@ -216,11 +227,12 @@ class Child:
             self._tried("declined" if ending == "declined" else "failed")
         if not life.ready and self.parent.awaited is self and ending == "failed":
             self.held = True  # its group does not come up, and says so
+            self.failed_with = life.errors[0]
+        elif self.wish == "parked":
+            self._after_last_resort(again=ending not in ("returned", "declined"))
         elif ending == "declined":
             self.wish = "done"
             self.tell("declined", why=str(life.errors[0]))
-        elif self.wish == "parked":  # that was the last resort
-            self._resort_later(again=ending != "returned")
         else:
             self._judge(ending, life)
         self.poke()
@@ -242,7 +254,6 @@ class Child:
             case policy.Park(past):
                 self.past = past
                 self.wish = "parked"
-                self.last_error = None
                 self.tell("parked", why=self._exhausted_text())
                 self._resort_later(again=True)
             case policy.Escalate(past):
@@ -250,7 +261,7 @@ class Child:
                 self.tell("stopped", why=self._exhausted_text())
                 self.held = True
                 error = ChildExhausted(self._exhausted_text(), where=self.path, do="read its child_crashed lines")
-                error.__cause__ = self.last_error
+                error.__cause__ = life.errors[0] if life.errors else None
                 self.parent.gave_up(self, error)
 
     def _exhausted_text(self) -> str:
@@ -261,15 +272,22 @@ class Child:
         self.last_try = outcome
         self.poke()
 
-    def _note_crash(self, errors: tuple[Exception, ...], in_hand: int) -> None:
-        self.last_error = errors[0]
+    def _after_last_resort(self, *, again: bool) -> None:
+        self._resort_later(again=again)
+        if again:
+            self.tell("restarting", delay_s=self.start_at_s - trio.current_time(), why="last resort")
+        else:
+            self.tell("stopped", why="its last resort has done its work: it stays parked")
+
+    def _note_crash(self, life: Life, in_hand: int) -> None:
+        error = life.errors[0]
         self.last_crash = Crash(
             at_ms=self.outside.wall.now_ms(),
-            type=type(errors[0]).__name__,
-            message=str(errors[0]),
-            place=place_of(errors[0]),
+            type=type(error).__name__,
+            message=str(error),
+            place=place_of(error) or life.sentenced_at,
         )
-        self.tell("crashed", errors=errors, in_hand=in_hand)
+        self.tell("crashed", errors=life.errors, in_hand=in_hand)
 
     def rest(self) -> None:
         """Shows why it does not run, and lets nobody wait for what will not come."""

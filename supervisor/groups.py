@@ -86,8 +86,9 @@ class Group(Child):
             failed = await self._let_go(member)
             self.awaited = None
             if failed:
-                error = StartFailed(f"could not be started: {member.last_error}", where=member.path, do="see its log")
-                error.__cause__ = member.last_error
+                why, member.failed_with = member.failed_with, None
+                error = StartFailed(f"could not be started: {why}", where=member.path, do="see its log")
+                error.__cause__ = why
                 self.failure = error
                 return
 
@@ -150,7 +151,7 @@ class Group(Child):
         auto_stop = self.spec.auto_stop if isinstance(self.spec, GroupSpec) else "never"
         if not child.spec.significant or auto_stop == "never":
             return
-        rest = [member for member in self._all() if member.spec.significant and member.wish != "done"]
+        rest = [member for member in self._all() if member.spec.significant and member.wish == "up"]
         if auto_stop == "any_significant" or not rest:
             self._enough = True
             self.poke_all()
@@ -224,6 +225,8 @@ class Coupled(Group):
         """One restart together."""
         affected = self._affected()
         for member in reversed(affected):
+            if member.spec.restart == "temporary" and member.wish == "up":
+                member.wish = "done"  # never started again, whoever it was that died
             self._hold(member)
             await self._gone_or_stuck(member)
         for member in affected:

@@ -10,7 +10,7 @@ from supervisor.child import Child
 from supervisor.life import Life
 from supervisor.mailbox import Mailbox, MailboxStatistics
 from supervisor.parent import Outside, Parent
-from supervisor.spec import ChildSpec
+from supervisor.spec import ChildSpec, Kept
 
 
 class Leaf(Child):
@@ -35,6 +35,10 @@ class Leaf(Child):
 
     def _prepare(self) -> None:
         self.open()
+
+    def revive(self, spec: Kept) -> None:
+        super().revive(spec)
+        self.mailbox.capacity = self.spec.capacity
 
     async def _act(self, life: Life) -> None:
         start = self.spec.last_resort if self.wish == "parked" else self.spec.start

@@ -37,6 +37,7 @@ class Life:
         self.errors: tuple[Exception, ...] = ()
         self.fatal: BaseException | None = None
         self.task: trio.lowlevel.Task | None = None
+        self.sentenced_at = ""  # the line it waited at then
         self._sentence: Exception | None = None
         self._poke = poke
 
@@ -60,15 +61,20 @@ class Life:
         return 0.0 if self.ready_s is None else end_s - self.ready_s
 
     def started(self, value: Any = None) -> None:
-        """The actor is ready (ports.Started). value: for callers that treat it as trio's task_status; not used."""
+        """The actor is ready (ports.Started). value: for callers that treat it as trio's task_status; not used.
+
+        Too late once it was told to end: who has missed its start deadline does not make up for it while it goes.
+        """
         assert not self.ready, "started() was called twice"
-        self.ready_s = trio.current_time()
-        self._poke()
+        if self.running:
+            self.ready_s = trio.current_time()
+            self._poke()
 
     def sentence(self, error: Exception) -> None:
         """It is to die of this error: at its next await point, once its scope is cancelled."""
         if self._sentence is None and not self.ended:
             self._sentence = error
+            self.sentenced_at = awaits_at(self.task) if self.task is not None else ""
             self.killed = True
             self._poke()
 

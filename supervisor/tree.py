@@ -100,14 +100,14 @@ class Tree:
         """
         assert not self._begun, "a tree runs once"
         self._begun = True
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._live, name="tree")
-            nursery.start_soon(self._notice_stuck, name="notice stuck")
-            await self._attend(task_status)
-        if self._fatal is not None:
-            raise self._fatal
-        if self._failure is not None:
-            raise self._failure
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._live, name="tree")
+                nursery.start_soon(self._notice_stuck, name="notice stuck")
+                await self._attend(task_status)
+        finally:  # also when it was cancelled meanwhile: what happened is not forgotten over that
+            if error := self._fatal or self._failure:
+                raise error
 
     async def stop(self) -> tuple[str, ...]:
         """Stops the tree in order. Returns at its end, for every caller: (), or the paths that are stuck."""
@@ -153,11 +153,14 @@ class Tree:
     async def start(self, path: str) -> Answer:
         """Starts what is stopped, parked (with a fresh budget), done or delaying."""
         child = self._commanded(path)
-        if child.life is not None and child.life.ready and child.wanted and child.wish == "up":
+        if child.serves and child.wish == "up":
             await trio.lowlevel.checkpoint()
             return self._answer(child, "already_running")
         before = child.tried
-        child.want("up")
+        if child.life is not None and child.life.killed:
+            child.renew()  # it is dying: whatever would follow from that, it is wanted
+        else:
+            child.want("up")
         return await self._started(child, before, "started")
 
     async def restart(self, path: str) -> Answer:
@@ -295,7 +298,7 @@ class Tree:
         await child.until(
             lambda: (
                 child.tried > before
-                or child.wish not in ("up", "done")
+                or child.wish != "up"
                 or child.removed
                 or child.state == "stuck"
                 or not child.parent.coming_back

@@ -1,13 +1,15 @@
 """A stage for tests of the tree: scripted actors, a witness of every incarnation, and many schedules of one scene.
 
 `play(scene)` runs an async scene under a virtual clock, once per scheduler seed, and checks after each run what holds
-always: never two incarnations of a name alive, no task and no file descriptor left.
+always: never two incarnations of a name alive (as actors see it, and as trio sees their tasks), no task, no letter and
+no asker, and no file descriptor left.
 """
 
 from __future__ import annotations
 
 import os
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
@@ -23,7 +25,7 @@ from supervisor.spec import ChildSpec, FamilySpec, GroupSpec
 from supervisor.tree import Tree
 
 SEEDS = range(50)
-HANGS_S = 10_000_000.0  # virtual: a scene that waits for nothing is ended then
+HANGS_S = 20_000.0  # virtual: a scene that waits for nothing is ended then
 
 
 class Boom(Exception):
@@ -88,6 +90,9 @@ class Stage:
 
     def over(self) -> None:
         assert not self.alive, f"left alive: {self.alive}"
+        for path, mailbox in self.tree._mailboxes.items() if self.tree is not None else ():
+            left = mailbox.statistics()
+            assert (left.depth, left.in_hand, mailbox.idle) == (0, 0, False), f"left in the mailbox of {path}: {left}"
 
     # -- what actors do to it
 
@@ -212,14 +217,38 @@ async def boom(text: str) -> None:
     raise Boom(text)
 
 
+class Witness(trio.abc.Instrument):
+    """Counts the living tasks of each path: an incarnation's task is named "path#number"."""
+
+    def __init__(self) -> None:
+        self.living: Counter[str] = Counter()
+        self.doubled: set[str] = set()
+
+    def task_spawned(self, task: trio.lowlevel.Task) -> None:
+        path, hash_sign, _ = task.name.partition("#")
+        if hash_sign:
+            self.living[path] += 1
+            if self.living[path] > 1:
+                self.doubled.add(task.name)
+
+    def task_exited(self, task: trio.lowlevel.Task) -> None:
+        path, hash_sign, _ = task.name.partition("#")
+        if hash_sign:
+            self.living[path] -= 1
+
+
 def play(scene: Callable[[Stage], Awaitable[None]], seeds: Iterable[int] = SEEDS) -> None:
     """Runs the scene once per seed. The seed decides the order of all that happens at one instant."""
     trio._core._run._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]
     files = open_files()
     for seed in seeds:
         trio._core._run._r.seed(seed)
+        witness = Witness()
         try:
-            trio.run(_play, scene, Stage(seed), clock=trio.testing.MockClock(autojump_threshold=0))
+            clock = trio.testing.MockClock(autojump_threshold=0)
+            trio.run(_play, scene, Stage(seed), clock=clock, instruments=[witness])
+            assert not witness.doubled, f"two incarnations at once: {witness.doubled}"
+            assert not +witness.living, f"tasks are left: {+witness.living}"
         except BaseException as error:
             error.add_note(f"scheduler seed {seed}")
             raise
@@ -244,3 +273,16 @@ def family(*children: ChildSpec, name: str = "family", **options: Any) -> Family
 
 def group(*children: Any, name: str = "group", **options: Any) -> GroupSpec:
     return GroupSpec(name=name, children=children, **options)
+
+
+def actor(stage: Stage, name: str, body, **options) -> ChildSpec:
+    """A child whose incarnations run body(life number, inbox, task_status)."""
+    lives: list[int] = []
+
+    async def start(inbox, *, task_status) -> None:
+        with stage.life(name):
+            lives.append(len(lives) + 1)
+            await body(lives[-1], inbox, task_status)
+
+    options.setdefault("delay_s", 0.0)
+    return ChildSpec(name=name, start=start, **options)

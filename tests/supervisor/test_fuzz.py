@@ -93,7 +93,14 @@ class Play:
                 self.added += 1
                 await self.stage.tree.add(path, self.actor(f"new{self.added}"))
             else:
-                await getattr(self.stage.tree, name)(path)
+                before = {node.path: node.incarnation for node in self.nodes()}.get(path, 0)
+                answer = await getattr(self.stage.tree, name)(path)
+                if answer.did == "restarted":
+                    assert answer.incarnation > before, answer
+                if answer.did == "started":
+                    assert answer.incarnation >= before, answer
+                if answer.did in ("stopped", "already_down"):
+                    assert answer.state in ("stopped", "parked"), answer
         self.answers += 1
 
     async def act(self, nursery: trio.Nursery) -> None:
@@ -165,4 +172,4 @@ def test_anything_at_any_time(block):
             else:
                 nursery.cancel_scope.cancel()
 
-    play(scene, range(25))
+    play(scene, range(16))
