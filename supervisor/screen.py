@@ -49,6 +49,7 @@ class ActorLine(Struct, frozen=True, kw_only=True):
 
     total: int
     restarts: int
+    figures: tuple[str, ...] = ()  # behind it, as long as there is room
     parked: tuple[str, ...] = ()
     stuck: tuple[str, ...] = ()
 
@@ -183,6 +184,8 @@ def actor_line(actors: ActorLine) -> Text:
     for word, paths in (("parked", actors.parked), ("stuck", actors.stuck)):
         if paths:
             line.append(f", {word}: {', '.join(paths)}", style="bold red")
+    for figure in actors.figures:
+        line.append(f" · {figure}")
     return line
 
 

@@ -194,7 +194,26 @@ async def _metrics(call: Call) -> dict[str, Any]:
         "uptime_s": (office.wall.now_ms() - office.started_ms) / 1000,
         "events": plain(call.bus.statistics()),
         **plain(office.figures()),
+        "latency": _latency(office),
         "actors": actors,
+    }
+
+
+def _latency(office: Office) -> dict[str, Any]:
+    """Counts since the start, by how long it took: counts[i] up to bounds_ms[i], the last one beyond all.
+
+    market, orders: from the exchange's own time of a frame to when it was handled here.
+    """
+    tally = office.tally
+    kept = {
+        "market": tally.market_s,
+        "orders": tally.orders_s,
+        "quote_to_order": tally.quote_to_order_s,
+        "commit": tally.commit_s,
+    }
+    return {
+        name: {"bounds_ms": [round(bound * 1000, 3) for bound in each.bounds], "counts": list(each.counts)}
+        for name, each in kept.items()
     }
 
 

@@ -109,7 +109,7 @@ def _daemon(client: Client) -> Iterator[Finding]:
 
 def _asked(client: Client) -> Iterator[Finding]:
     """Each question by itself: a caller with few rights sees what it may."""
-    for ask in (_health, _exchange, _credentials):
+    for ask in (_health, _exchange, _reach, _credentials):
         try:
             yield from ask(client)
         except Trouble as trouble:
@@ -144,6 +144,27 @@ def _exchange(client: Client) -> Iterator[Finding]:
         do = "set the system clock (NTP)" if off else ""
         what = f"the exchange's clock differs by {worst} ms at most"
         yield Finding(about="clock", verdict="bad" if off else "good", what=what, do=do)
+
+
+def _reach(client: Client) -> Iterator[Finding]:
+    """Something cheap, asked of the exchange now for somebody who has credentials: counts tell of the past."""
+    known = client.data("user.list", {"limit": 1000})["items"]
+    user = next((each["user"] for each in known if each["credentials"] == "valid"), None)
+    if user is None:
+        return
+    started = time.perf_counter()
+    try:
+        there = client.data("account.volume", {"user": user})["users"][user]["exchange"]
+    except Trouble as trouble:
+        if trouble.exit_code == EXIT_NOT_PERMITTED:
+            raise
+        there = {"error": str(trouble)}
+    took_ms = (time.perf_counter() - started) * 1000
+    if "error" in there:
+        do = "check the network, the exchange's status page, and these credentials"
+        yield Finding(about="reachable", verdict="bad", what=f"asked for {user}: {there['error']}", do=do)
+    else:
+        yield Finding(about="reachable", verdict="good", what=f"the exchange answers for {user}, {took_ms:.0f} ms")
 
 
 def _credentials(client: Client) -> Iterator[Finding]:

@@ -10,6 +10,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from supervisor.ctl.doctor import Finding
+from supervisor.ctl.latency import told as took
 from supervisor.ctl.tables import (
     _cell,
     _moment,
@@ -280,7 +281,11 @@ def _connected(up: bool) -> Text:
 def _metrics(data: Answer) -> list[RenderableType]:
     if "text" in data:
         return [Text(data["text"])]
-    head = {name: value for name, value in data.items() if name not in ("actors", "requests")}
+    head = {name: value for name, value in data.items() if name not in ("actors", "requests", "latency")}
+    latency = _table(("FROM THE START", "COUNT", "P50", "P99"), right=("COUNT", "P50", "P99"))
+    for name, each in data["latency"].items():
+        counts, bounds = each["counts"], each["bounds_ms"]
+        latency.add_row(name, str(sum(counts)), took(bounds, counts, 0.5), took(bounds, counts, 0.99))
     heads = ("ACTOR", "LIFE", "RESTARTS", "DEPTH", "HIGH", "MESSAGES")
     actors = _table(heads, right=heads[1:])
     for path, each in data["actors"].items():
@@ -291,7 +296,7 @@ def _metrics(data: Answer) -> list[RenderableType]:
     for user, each in data.get("requests", {}).items():
         figures = ("requests", "replies", "not_sent", "no_reply", "in_flight", "server_skew_ms")
         sessions.add_row(user or "(public)", *(_cell(each[name]) for name in figures))
-    return [pretty(head), Text(), actors, Text(), sessions]
+    return [pretty(head), Text(), latency, Text(), actors, Text(), sessions]
 
 
 # -- one pair

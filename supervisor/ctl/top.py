@@ -21,8 +21,9 @@ from rich.text import Text
 from supervisor.ctl.client import Client, Trouble
 from supervisor.ctl.dashboard import Ask, Dashboard, foot, keys_of, press, visible
 from supervisor.ctl.events import Subscription, in_words
+from supervisor.ctl.latency import Recent
 from supervisor.ctl.tables import actors_of, title_of, user_line
-from supervisor.screen import EVENTS_MAX, Picture, Screen, UserLine, duration
+from supervisor.screen import EVENTS_MAX, Picture, Screen, UserLine
 
 DETAIL_LINES = 12
 
@@ -79,7 +80,7 @@ class Link:
         self._events: Subscription | None = None
         self.users: list[UserLine] = []
         self._system: Mapping[str, Any] = {}
-        self._metrics: Mapping[str, Any] = {}
+        self._recent = Recent()
         self._detail: tuple[str, ...] = ()
         self._told: tuple[str, ...] = ()
 
@@ -93,22 +94,22 @@ class Link:
         users = self._client.data("trading.status", {"all": True})["users"] if self._system["users"]["total"] else {}
         today = self._client.data("stats.progress", {"all": True})["users"] if users else {}
         self.users = [user_line(user, each, today.get(user)) for user, each in users.items() if "error" not in each]
-        self._metrics = self._figures(self._client)
+        self._recent.note(self._latency(self._client))
         self._detail = self._look_into(board.chosen) if board.inside and board.chosen in users else ()
         events.extend(line for frame in self._events.waiting() if (line := in_words(frame)) is not None)
         self._told = tuple(events)
 
-    def _figures(self, client: Client) -> Mapping[str, Any]:
+    def _latency(self, client: Client) -> Mapping[str, Any]:
         """Nothing for callers that are limited to certain users."""
         reply = client.call("system.metrics")
-        return reply["data"] if reply["ok"] else {}
+        return reply["data"]["latency"] if reply["ok"] else {}
 
     def picture(self, board: Dashboard) -> RenderableType:
         return Picture(
             Screen(
-                title=(*title_of(self._system), *_latency(self._metrics)),
+                title=title_of(self._system),
                 users=tuple(visible(board, self.users)),
-                actors=actors_of(self._system),
+                actors=replace(actors_of(self._system), figures=self._recent.words()),
                 events=() if self._detail and board.inside else self._told,
                 foot=foot(board),
                 chosen=board.chosen,
@@ -141,13 +142,6 @@ class Link:
             if each is not None:
                 each.__exit__(None, None, None)
         self._client = self._events = None
-
-
-def _latency(metrics: Mapping[str, Any]) -> tuple[str, ...]:
-    """Of commits; of streams in system.streams."""
-    store = metrics.get("store") or {}
-    p99 = store.get("commit_p99_ms")
-    return () if p99 is None else (f"commit p99 {duration(p99 / 1000) if p99 >= 1000 else f'{p99:.1f} ms'}",)
 
 
 @contextmanager

@@ -296,6 +296,16 @@ async def test_metrics_name_every_actor(ask):
     assert {"store", "traders/alice", "feeds/KOGE"} <= set(told["actors"])
 
 
+async def test_metrics_count_how_long_streams_took(ask, office):
+    for seconds in (0.002, 0.004, 99.0):
+        office.tally.orders_s.observe(seconds)
+    told = (await ask("system.metrics"))["latency"]["orders"]
+    assert told["bounds_ms"][:2] == [1, 2.5]
+    assert told["counts"][:3] == [0, 1, 1]
+    assert told["counts"][-1] == 1
+    assert len(told["counts"]) == len(told["bounds_ms"]) + 1
+
+
 LEVERS = {"system.log-level": {"level": "debug"}, "system.reload": {}, "system.drain": {}, "notify.test": {}}
 
 

@@ -13,8 +13,10 @@ from pathlib import Path
 import click
 import pytest
 from click.shell_completion import ShellComplete
+from msgspec.structs import replace
 
 from actors.domain.trading import Pause
+from actors.errors import ExchangeTrouble
 from supervisor.ctl import common, handing
 from supervisor.ctl.cli import otoctl
 from supervisor.ctl.client import Trouble, clean
@@ -229,6 +231,17 @@ def test_what_is_wrong_is_said_with_what_to_do(terminal, tmp_path):
     assert "without a reply" in said
     code, told = doctor(terminal, "--json")
     assert {each["verdict"] for each in json.loads(told)["findings"]} >= {"good", "bad"}
+
+
+def test_the_doctor_asks_the_exchange_now(terminal):
+    assert "reachable: the exchange answers for alice" in doctor(terminal)[1]
+    terminal.office.wallets.volume = ExchangeTrouble("no route", trouble="unreachable")
+    code, said = doctor(terminal)
+    assert code == 1
+    assert "no route" in said
+    for user, each in terminal.office.records().items():
+        terminal.office.records()[user] = replace(each, credentials="none")
+    assert "reachable" not in doctor(terminal)[1]
 
 
 def test_a_caller_with_few_rights_is_told_what_it_may_not_see(terminal):
