@@ -33,10 +33,9 @@ from actors.messages import (
     UserRecord,
 )
 from actors.ports import Address, Events, Log, PrivateExchange, Vault, Wall
-from actors.rows import PauseRow, Row
-from actors.snapshots import HINTS
+from actors.rows import Row
 from actors.store import StoreRows
-from supervisor import users
+from supervisor import crashes, users
 from supervisor.document import Problem, Problems, unknown
 from supervisor.life import leaves
 from supervisor.prudence import judge
@@ -387,15 +386,17 @@ class People:
         return answer
 
     async def record_crash(self, user: str, why: str) -> None:
-        """A trader that was given up: a durable pause, ended by an operator only (F47)."""
+        """See crashes.py."""
         now_ms = self.house.wall.now_ms()
-        pause = Pause(reason="CRASHED", since_ms=now_ms, detail=why, hint=HINTS["CRASHED"])
-        self.house.show_pause(user, pause)
-        row = PauseRow(user=user, reason="CRASHED", since_at=now_ms, detail=why, hint=pause.hint)
-        entry = users.audit_row(self.next_id(), now_ms, "supervisor", user, "pause", {})
-        entry = replace(entry, before=None, after="CRASHED")  # as a trader tells its own pauses
-        await self.write([row, entry])
-        self.events.emit(f"pause.{user}", "paused", reason="CRASHED", detail=why)
+        if user in self.house.records():
+            self.house.show_pause(user, crashes.pause(why, now_ms))
+        async with self.holding([user]):
+            if user in self.house.records():  # who was removed meanwhile has no pauses
+                await crashes.record(self, user, why, now_ms)
+
+    async def in_force(self, user: str) -> frozenset[str]:
+        """Reasons of the user's pauses, as they are stored."""
+        return frozenset(pause.reason for pause in (await self._load(user)).record.pauses)
 
     async def _live(self, user: str) -> tuple[str, ...]:
         """Pairs that are not closed, as the store knows them."""

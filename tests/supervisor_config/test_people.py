@@ -363,6 +363,22 @@ async def test_a_name_that_is_used_again_goes_on_with_its_revisions(house):
 # -- what the supervisor does
 
 
+async def test_f47_a_trader_that_is_given_up_twice_is_paused_once(house):
+    """A resume ends one row; a second one would pause the user again with the next start (simulation, seed 7)."""
+    await alice(house)
+    async with trio.open_nursery() as nursery:
+        for why in ("three times", "and again"):
+            nursery.start_soon(house.people.record_crash, "alice", why)
+    assert [(row.user, row.reason) for row in house.rows(PauseRow)] == [("alice", "CRASHED")]
+
+
+async def test_f47_who_was_removed_is_not_paused(house):
+    await alice(house)
+    await house.people.remove("alice", drain=False, who=WHO)
+    await house.people.record_crash("alice", "three times")
+    assert house.rows(PauseRow) == []
+
+
 async def test_a_stuck_trader_is_stopped_by_way_of_the_store(house):
     await alice(house)
     house.snapshots["alice"] = replace(house.snapshots["alice"], wanted="running")
