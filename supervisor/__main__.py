@@ -16,6 +16,7 @@ from rich.console import Console
 from actors.adapters.vault import new_key as new_vault_key
 from actors.errors import ConfigError, IntegrityError, OtodError
 from supervisor import config, demo, exchange_alone, service
+from supervisor import install as installing
 from supervisor.endings import root_of
 from supervisor.paper_house import token_names
 
@@ -112,6 +113,38 @@ def check_config(file: Path) -> None:
     if problems:
         sys.exit(EXIT_FAILED)
     click.echo(f"{file}: sound")
+
+
+PREFIX = click.option(
+    "--prefix",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Put all below it, for an image or a package.",
+)
+FOR_USER = click.option("--user", is_flag=True, help="For yourself alone, without root.")
+
+
+def _places(prefix: Path | None, user: bool, otod: Path | None) -> installing.Options:
+    home = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    return installing.Options(prefix=prefix and prefix.absolute(), user=user, otod=otod, config_home=home)
+
+
+@main.command()
+@PREFIX
+@FOR_USER
+@click.option("--otod", type=click.Path(path_type=Path), help="The command as the unit shall call it; default: this.")
+def install(prefix: Path | None, user: bool, otod: Path | None) -> None:
+    """Puts units and example configuration in place, and says what is left to do."""
+    version = None if prefix is not None else installing.systemd_version()
+    _end(partial(installing.install, _places(prefix, user, otod), click.echo, systemd=version))
+
+
+@main.command()
+@PREFIX
+@FOR_USER
+def uninstall(prefix: Path | None, user: bool) -> None:
+    """Takes the units away; configuration and records stay."""
+    active = partial(installing.is_active, user)
+    _end(partial(installing.uninstall, _places(prefix, user, None), click.echo, active=active))
 
 
 @main.command()
