@@ -33,6 +33,7 @@ STATE_MODE = 0o750  # the group must get through to analytics/
 LIVE_MODE = 0o700
 ANALYTICS_MODE = 0o2750  # setgid: published files belong to the directory's group
 PUBLISHED_MODE = 0o640
+SETGID = 0o2000
 _NUMBER_BYTES = 20
 
 
@@ -118,10 +119,20 @@ class Acknowledged:
 
 
 def make_directory(path: Path, mode: int) -> None:
-    """A directory with exactly this mode, whatever the umask; an existing one keeps its own. Raises: OSError."""
-    if not path.is_dir():
-        path.mkdir(parents=True)
+    """A directory with exactly this mode, whatever the umask; an existing one keeps its own. Raises: OSError.
+
+    Where the process may set no setgid bit (RestrictSUIDSGID= of the unit) the directory does without: what is published
+    then has the daemon's own group, which is the group that reads it.
+    """
+    if path.is_dir():
+        return
+    path.mkdir(parents=True)
+    try:
         path.chmod(mode)
+    except PermissionError:
+        if not mode & SETGID:
+            raise
+        path.chmod(mode & ~SETGID)
 
 
 def replace_durably(path: Path, data: bytes) -> None:
