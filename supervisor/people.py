@@ -79,7 +79,6 @@ class House(Protocol):
 
     async def let_go(self, user: str) -> None:
         """Ends the trader in order. Raises Refusal STUCK."""
-        ...
 
     async def forget(self, user: str) -> None: ...
 
@@ -91,9 +90,10 @@ class House(Protocol):
 
     async def until_flat(self, user: str) -> None:
         """Returns when the trader shows no live pair."""
-        ...
 
     async def restart(self, path: str) -> object: ...
+
+    def given_up(self, user: str) -> bool: ...
 
     def show_pause(self, user: str, pause: Pause) -> None: ...
 
@@ -371,8 +371,8 @@ class People:
 
     # -- what the supervisor does for a user
 
-    async def force_stop(self, user: str, who: str) -> TraderSnapshot:
-        """A trader that does not answer: its wish is stored, its incarnation replaced; the next one cancels."""
+    async def force_stop(self, user: str, who: str, *, now: bool = True) -> TraderSnapshot:
+        """A trader that does not answer: its wish is stored, its incarnation replaced. now: the next one cancels."""
         house = self.house
         now_ms = house.wall.now_ms()
         stopped = replace(self.record(user).user, wanted="stopped", updated_at=now_ms)
@@ -382,7 +382,7 @@ class People:
         address = house.trader(user)
         if address is None:
             raise Refusal("the trader is gone", where=user, do="see otoctl tree")
-        answer: TraderSnapshot = await address.ask(StopTrading(who, now=True), within_s=FORCE_S * house.rate)
+        answer: TraderSnapshot = await address.ask(StopTrading(who, now=now), within_s=FORCE_S * house.rate)
         return answer
 
     async def record_crash(self, user: str, why: str) -> None:
@@ -391,7 +391,7 @@ class People:
         if user in self.house.records():
             self.house.show_pause(user, crashes.pause(why, now_ms))
         async with self.holding([user]):
-            if user in self.house.records():  # who was removed meanwhile has no pauses
+            if self.house.given_up(user):  # not removed meanwhile, nor brought back
                 await crashes.record(self, user, why, now_ms)
 
     async def in_force(self, user: str) -> frozenset[str]:

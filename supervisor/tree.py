@@ -138,6 +138,10 @@ class Tree:
             if isinstance(found, Leaf)
         ]
 
+    def parked(self, path: str) -> bool:
+        """Was it given up? Also while its last resort runs. Raises Refusal."""
+        return self._find(path).wish == "parked"
+
     def subscribe(self, subscriber: Subscriber) -> None:
         self._outside.subscribers.append(subscriber)
 

@@ -349,8 +349,20 @@ class Daemon:
     async def restart(self, path: str) -> Answer:
         return await self._tree.restart(path)
 
-    async def force_stop(self, user: str, who: str) -> TraderSnapshot:
-        return await self.people.force_stop(user, who)
+    async def force_stop(self, user: str, who: str, *, now: bool = True) -> TraderSnapshot:
+        return await self.people.force_stop(user, who, now=now)
+
+    def given_up(self, user: str) -> bool:
+        return self.trader(user) is not None and self._tree.parked(f"traders/{user}")
+
+    async def bring_back(self, user: str) -> None:
+        if not self.given_up(user):
+            await trio.lowlevel.checkpoint()
+            return
+        answer = await self._tree.start(f"traders/{user}")
+        if answer.did != "started":
+            why = f"its trader does not start: {answer.did} {answer.detail}".rstrip()
+            raise Refusal(why, where=user, do="read its child_crashed lines in the log")
 
 
 def only(group: BaseExceptionGroup[BaseException]) -> BaseException:

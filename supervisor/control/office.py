@@ -18,6 +18,7 @@ from supervisor.control.views import walk
 from supervisor.keyring import Keyring
 from supervisor.lifecycle import Node
 from supervisor.people import People
+from supervisor.tree import Answer
 from supervisor.users import can_trade
 
 
@@ -82,10 +83,18 @@ class Office(Protocol):
 
     def tree(self) -> Node: ...
 
-    async def restart(self, path: str) -> object: ...
+    async def restart(self, path: str) -> Answer: ...
 
-    async def force_stop(self, user: str, who: str) -> TraderSnapshot:
-        """trading.stop now=true of a trader that does not answer: wanted is stored, the incarnation cancelled."""
+    async def force_stop(self, user: str, who: str, *, now: bool = True) -> TraderSnapshot:
+        """trading.stop of a trader that does not answer: wanted is stored, its incarnation replaced by the next."""
+        ...
+
+    def given_up(self, user: str) -> bool:
+        """Its trader died too often and was parked."""
+        ...
+
+    async def bring_back(self, user: str) -> None:
+        """Starts a trader that was given up, if it still is. Raises: Refusal, it does not start."""
         ...
 
 

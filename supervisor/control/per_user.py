@@ -26,18 +26,24 @@ NOW_ANSWERS_S_MAX = 2.0  # `stop now` of a trader that does not answer this soon
 
 async def _start(call: Call, user: str) -> dict[str, Any]:
     async with call.office.people.holding([user]):  # the trader writes the user's row with its wish
+        _not_given_up(call, user)
         return await _ask_trader(call, user, StartTrading(call.who))
 
 
 async def _pause(call: Call, user: str) -> dict[str, Any]:
+    _not_given_up(call, user)
     return await _ask_trader(call, user, PauseTrading(call.who, call.args["detail"]))
 
 
 async def _resume(call: Call, user: str) -> dict[str, Any]:
+    if call.office.given_up(user):
+        async with call.office.people.holding([user]):  # its pause is being written, or it is brought back already
+            await call.office.bring_back(user)
     return await _ask_trader(call, user, ResumeTrading(call.who))
 
 
 async def _cancel_pair(call: Call, user: str) -> dict[str, Any]:
+    _not_given_up(call, user)
     return await _ask_trader(call, user, CancelPair(call.args["pair_id"], call.who))
 
 
@@ -49,6 +55,8 @@ async def _stop(call: Call, user: str) -> dict[str, Any]:
 
 
 async def _stop_held(call: Call, user: str) -> dict[str, Any]:
+    if call.office.given_up(user):  # it comes back with its pause: what lives is followed to its end, or cancelled now
+        return _told(call, await call.office.force_stop(user, call.who, now=call.args["now"]))
     if not call.args["now"]:
         return await _ask_trader(call, user, StopTrading(call.who))
     address = call.office.trader(user)
@@ -59,6 +67,12 @@ async def _stop_held(call: Call, user: str) -> dict[str, Any]:
         except (AskTimeout, ActorCrashed):
             pass  # it is wedged or just died: what follows does not need it
     return _told(call, await call.office.force_stop(user, call.who))
+
+
+def _not_given_up(call: Call, user: str) -> None:
+    if call.office.given_up(user):
+        do = f"otoctl why {user}; then otoctl trading resume {user} brings it back"
+        raise Refusal("paused: CRASHED, its trader died too often", code="PAUSED", where=user, do=do)
 
 
 def _told(call: Call, snapshot: TraderSnapshot) -> dict[str, Any]:

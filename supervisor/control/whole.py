@@ -130,7 +130,11 @@ async def _actor_restart(call: Call) -> dict[str, Any]:
     if path not in paths:
         hint = did_you_mean(path, paths, say="there are")
         raise Refusal(f"no actor {echo(path)}", code="BAD_ARGUMENT", do=hint)
-    await call.office.restart(path)
+    answer = await call.office.restart(path)
+    if answer.did in ("failed", "stuck", "overruled"):
+        told = {"failed": "its start failed, the next attempt follows", "stuck": "its incarnation does not end"}
+        what = f"{told.get(answer.did, 'somebody has decided otherwise meanwhile')}: {answer.detail}".rstrip(": ")
+        raise Refusal(what, code="STUCK" if answer.did == "stuck" else "REFUSED", where=path, do="see otoctl tree")
     node = next((node for node in views.walk(call.office.tree()) if node.path == path), None)
     return {
         "path": path,

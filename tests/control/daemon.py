@@ -52,6 +52,7 @@ from supervisor.keyring import Checked, Rotated
 from supervisor.lifecycle import Node
 from supervisor.mailbox import MailboxStatistics
 from supervisor.people import Changed, Changes
+from supervisor.tree import Answer, Did
 from supervisor.users import Applied, Secrets
 
 D = Decimal
@@ -531,7 +532,11 @@ class FakeDaemon:
         self.people = PeopleBox(self)
         self.keyring = KeyringBox()
         self.restarted: list[str] = []
+        self.did: Did = "restarted"
         self.forced: list[tuple[str, str]] = []
+        self.forced_now = False
+        self.parked: set[str] = set()
+        self.brought_back: list[str] = []
         self.feeds: dict[str, tuple[FeedSnapshot | None, Quote | None]] = {"KOGE": (FEED, QUOTE)}
         feeds = (node("feeds/KOGE"),)
         traders = tuple(node(f"traders/{user}") for user in users)
@@ -580,12 +585,22 @@ class FakeDaemon:
     def tree(self) -> Node:
         return self.root
 
-    async def restart(self, path: str) -> None:
+    async def restart(self, path: str) -> Answer:
         await trio.lowlevel.checkpoint()
         self.restarted.append(path)
+        return Answer(path=path, did=self.did, state="running", incarnation=2)
 
-    async def force_stop(self, user: str, who: str) -> TraderSnapshot:
+    def given_up(self, user: str) -> bool:
+        return user in self.parked
+
+    async def bring_back(self, user: str) -> None:
+        await trio.lowlevel.checkpoint()
+        self.parked.discard(user)
+        self.brought_back.append(user)
+
+    async def force_stop(self, user: str, who: str, *, now: bool = True) -> TraderSnapshot:
         await trio.lowlevel.checkpoint()
         self.forced.append((user, who))
+        self.forced_now = now
         self.snapshots[user] = replace(self.snapshots[user], wanted="stopped", phase="reconciling")
         return self.snapshots[user]

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from actors.domain.trading import Pause
 from actors.errors import OtodError, Refusal, TokenError
-from actors.messages import CancelPair, ListOrders, ListPairs, StopTrading, Waiting
+from actors.messages import CancelPair, ListOrders, ListPairs, ResumeTrading, StopTrading, Waiting
 from actors.statistics import Statistics
 from supervisor.bus import EventBus
 from supervisor.control.commands import AllFailed, perform
@@ -428,11 +428,45 @@ async def test_an_actor_is_restarted_by_its_path(ask, office):
 
 
 async def test_an_actor_that_is_gone_after_its_restart_is_stopped(ask, office):
-    async def restart(path):
-        office.root = node("", kind="group")
+    restart = office.restart
 
-    office.restart = restart
+    async def for_good(path):
+        office.root = node("", kind="group")
+        return await restart(path)
+
+    office.restart = for_good
     assert (await ask("actor.restart", path="store"))["state"] == "stopped"
+
+
+@pytest.mark.parametrize(("did", "code"), [("failed", "REFUSED"), ("stuck", "STUCK"), ("overruled", "REFUSED")])
+async def test_a_restart_that_comes_to_nothing_is_refused(ask, office, did, code):
+    office.did = did
+    with pytest.raises(Refusal) as caught:
+        await ask("actor.restart", path="traders/bob")
+    assert (caught.value.code, caught.value.where) == (code, "traders/bob")
+
+
+async def test_resuming_a_trader_that_was_given_up_brings_it_back(ask, office):
+    office.parked = {"alice"}
+    await ask("trading.resume", user="alice")
+    assert (office.brought_back, office.traders["alice"].asked) == (["alice"], [ResumeTrading("1000:7")])
+
+
+@pytest.mark.parametrize(("cmd", "more"), [("start", {}), ("pause", {})])
+async def test_of_a_trader_that_was_given_up_only_a_resume_or_a_stop_is_wanted(ask, office, cmd, more):
+    office.parked = {"alice"}
+    with pytest.raises(Refusal) as caught:
+        await ask(f"trading.{cmd}", user="alice", **more)
+    assert caught.value.code == "PAUSED"
+    assert "trading resume alice" in caught.value.do
+    assert (office.brought_back, office.traders["alice"].asked) == ([], [])
+
+
+@pytest.mark.parametrize("now", [False, True])
+async def test_stopping_a_trader_that_was_given_up_is_durable_and_ends_what_lives(ask, office, now):
+    office.parked = {"alice"}
+    assert (await ask("trading.stop", user="alice", now=now))["users"]["alice"]["wanted"] == "stopped"
+    assert (office.forced, office.forced_now) == ([("alice", "1000:7")], now)
 
 
 async def test_an_unknown_actor_is_refused_with_the_nearest(ask):

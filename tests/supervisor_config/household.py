@@ -70,6 +70,7 @@ class House:
         self.snapshots: dict[str, Any] = {}
         self.renewed: list[str] = []
         self.on_let_go: Any = None
+        self.brought_back: set[str] = set()
         self.new_life()
 
     def new_life(self) -> None:
@@ -120,6 +121,9 @@ class House:
     async def restart(self, path: str) -> None:
         await trio.lowlevel.checkpoint()
         self.traders[path.partition("/")[2]].wedged = False
+
+    def given_up(self, user: str) -> bool:
+        return user in self.known and user not in self.brought_back
 
     def show_pause(self, user: str, pause: Any) -> None:
         self.snapshots[user] = replace(self.snapshots[user], pauses=(pause,))

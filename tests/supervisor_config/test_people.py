@@ -379,6 +379,15 @@ async def test_f47_who_was_removed_is_not_paused(house):
     assert house.rows(PauseRow) == []
 
 
+async def test_f47_who_was_brought_back_meanwhile_is_not_paused(house):
+    await alice(house)
+    async with trio.open_nursery() as nursery, house.people.holding(["alice"]):
+        nursery.start_soon(house.people.record_crash, "alice", "three times")
+        await trio.testing.wait_all_tasks_blocked()
+        house.brought_back.add("alice")  # an operator was quicker
+    assert house.rows(PauseRow) == []
+
+
 async def test_a_stuck_trader_is_stopped_by_way_of_the_store(house):
     await alice(house)
     house.snapshots["alice"] = replace(house.snapshots["alice"], wanted="running")
