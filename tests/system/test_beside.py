@@ -1,5 +1,9 @@
 """Other processes query the published files all the time while many users trade: nobody waits for anybody.
 
+The users trade three tokens with offsets that rest in the book: with the demo's, which cross the spread, one own order
+at a time could be open in a token, because each would meet the sale of another user (then 100 users make one fill a
+second; so they make about eleven, a million a day).
+
 A short run with few users by default; `OTOD_BESIDE_USERS=100 OTOD_BESIDE_S=60` is the full one. It prints how far
 behind the files were and the commit latency without and with readers (see with -s): on a machine with two cores five
 readers and the daemon share them, so the latencies tell of the machine as much as of us; `tests.bench.beside` pairs
@@ -15,6 +19,8 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -50,19 +56,42 @@ print(json.dumps([behind, counts]))
 """
 
 
+USER = """[users.user{number}]
+trading = {{ token = "{token}", target_volume = "900000", order_amount = "25", buy_offset = "0", sell_offset = "0.01", \
+interval_seconds = 0, timeout_seconds = 20, volatility_threshold = 50 }}
+credentials = {{ cookies = {{ paper_account = "user{number}" }}, headers = {{}} }}
+"""
+
+
+@contextmanager
+def trading(place: Path) -> Iterator[tuple[Path, subprocess.Popen[str]]]:
+    """A daemon on the embedded exchange whose users all trade, and its state directory."""
+    tokens = ("KOGE", "LUMI", "PICO")
+    state_dir = place / "s"
+    (place / "otod.toml").write_text(f'state_dir = "{state_dir}"\n')
+    (place / "users.toml").write_text("".join(USER.format(number=n, token=tokens[n % 3]) for n in range(USERS)))
+    words = ("run", "--config", str(place / "otod.toml"), "--apply", str(place / "users.toml"))
+    with running(*words, log=place / "log") as daemon:
+        views = state_dir / "analytics/views.sql"
+        wait_for(views.is_file, within_s=60, what="published files")
+        wait_for(lambda: otoctl(*at(state_dir), "trading", "start", "--all").returncode == 0, within_s=60, what="start")
+        yield state_dir, daemon
+
+
+def at(state_dir: Path) -> tuple[str, str]:
+    return "--socket", f"ipc://{state_dir}/run/control.sock"
+
+
 def commits(state_dir: Path) -> dict[str, float]:
-    told = otoctl("--socket", f"ipc://{state_dir}/run/control.sock", "--json", "system", "metrics")
+    told = otoctl(*at(state_dir), "--json", "system", "metrics")
     assert told.returncode == 0, told.stderr
     found: dict[str, float] = json.loads(told.stdout)["store"]
     return found
 
 
 def test_readers_never_fail_and_are_at_most_seconds_behind(tmp_path: Path) -> None:
-    state_dir = tmp_path / "s"
-    words = ("--no-view", "--users", str(USERS), "--target", "10000000", "--state-dir", str(state_dir))
-    with running("paper", *words, log=tmp_path / "log") as daemon:
+    with trading(tmp_path) as (state_dir, daemon):
         views = state_dir / "analytics/views.sql"
-        wait_for(views.is_file, within_s=60, what="published files")
         time.sleep(SECONDS)
         alone = commits(state_dir)
         readers = [
