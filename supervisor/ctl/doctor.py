@@ -46,7 +46,7 @@ def examine(connect: Callable[[], Client], environ: Mapping[str, str], *, config
         head, _, do = str(trouble).partition("\n  -> ")
         found.append(Finding(about="socket", verdict="bad", what=head, do=do))
         places = []
-    places += [place for place in state_homes(environ) if place.is_dir() and place not in places][:1]
+    places += [place for place in state_homes(environ) if place not in places and _is_there(place)][:1]
     for place in places[:1]:
         found += _place(place)
     return found
@@ -57,8 +57,15 @@ def examine(connect: Callable[[], Client], environ: Mapping[str, str], *, config
 
 def _configuration(config: Path | None) -> Iterator[Finding]:
     path = config or CONFIG
-    if config is None and not path.exists():
+    try:
+        path.open("rb").close()
+    except FileNotFoundError:
         yield Finding(about="configuration", verdict="note", what=f"no {path}: `otod run` would use the defaults")
+        return
+    except PermissionError:
+        yield Finding(
+            about="configuration", verdict="note", what=f"you may not read {path}", do="ask its owner to look"
+        )
         return
     from supervisor.config import check
 
@@ -67,6 +74,14 @@ def _configuration(config: Path | None) -> Iterator[Finding]:
         yield Finding(about="configuration", verdict="bad", what=f"{path}: {problem}", do=f"edit {path}")
     if not problems:
         yield Finding(about="configuration", verdict="good", what=f"{path} is sound")
+
+
+def _is_there(directory: Path) -> bool:
+    """Also False where this user may not even look."""
+    try:
+        return directory.is_dir()
+    except OSError:
+        return False
 
 
 def _place(directory: Path) -> Iterator[Finding]:

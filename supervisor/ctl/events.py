@@ -15,6 +15,7 @@ from supervisor.headlines import headline
 from supervisor.screen import event_text
 
 BUFFER_MESSAGES = 8192  # measured: a burst of 5,000 arrives whole
+RECONNECT_MS_MAX = 2_000  # a caller that is not let in would try ten times a second otherwise
 
 Frame = tuple[str, dict[str, Any]]
 _HEAD = frozenset({"v", "boot", "seq", "at", "kind"})
@@ -27,7 +28,7 @@ class Subscription:
         import pynng  # type: ignore[import-untyped]  # it ships no types
 
         url = events_url(control_url)
-        self._socket = pynng.Sub0(recv_buffer_size=BUFFER_MESSAGES)
+        self._socket = pynng.Sub0(recv_buffer_size=BUFFER_MESSAGES, reconnect_time_max=RECONNECT_MS_MAX)
         for wanted in wanted_prefixes(topics):
             self._socket.subscribe(wanted)
         try:

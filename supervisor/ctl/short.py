@@ -110,11 +110,10 @@ def events(ctx: click.Context, options: Options, topics: tuple[str, ...], follow
 
     from supervisor.ctl.events import Subscription, as_line
 
-    with options.client() as client:
-        url = client.url
     ends_s = None if follow else time.monotonic() + LISTEN_S  # sim-ok: a client of its own, on real time
     seen = 0
-    with Subscription(url, topics) as subscription:
+    with options.client() as client, Subscription(client.url, topics) as subscription:
+        client.data("system.health")  # whoever may not ask this is not let in there, and would wait in vain
         while most is None or seen < most:
             left_s = 3600.0 if ends_s is None else ends_s - time.monotonic()
             if left_s <= 0:

@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from actors.domain.trading import Pause
 from actors.errors import ExchangeTrouble
 from supervisor.ctl import common, handing
+from supervisor.ctl import doctor as doctors
 from supervisor.ctl.cli import otoctl
 from supervisor.ctl.client import Trouble, clean
 from tests.control.daemon import PAIR_ID, TEN_MS, record, snapshot
@@ -251,6 +252,20 @@ def test_a_caller_with_few_rights_is_told_what_it_may_not_see(terminal):
     _, said = doctor(terminal)
     assert said.count("you may not look at this") == 2
     assert "bob" not in said
+
+
+def test_what_this_user_may_not_look_at_is_left_to_others(terminal, monkeypatch):
+    """/etc/otod is for the daemon's group alone: whoever else asks the doctor gets an answer all the same."""
+
+    def forbidden(*args, **kw):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(doctors.Path, "open", forbidden)
+    monkeypatch.setattr(doctors.Path, "is_dir", forbidden)
+    code, said = doctor(terminal)
+    assert code == 0
+    assert "you may not read /etc/otod/otod.toml" in said
+    assert "all well" in said
 
 
 def test_disk_and_key_of_a_state_directory(tmp_path):

@@ -21,6 +21,7 @@ import pynng
 import pytest
 from click.testing import CliRunner
 
+from supervisor.access import Rights
 from supervisor.ctl import short
 from supervisor.ctl.cli import otoctl
 from tests.control.thread import ThreadedDaemon
@@ -216,6 +217,17 @@ def test_events_of_a_daemon_without_an_events_socket(tmp_path):
         done = run("--socket", url, "events")
     assert done.exit_code == 3
     assert "cannot listen" in done.stderr
+
+
+def test_who_is_let_in_to_no_events_is_told_so_at_once(daemon):
+    class Limited:
+        def rights(self, uid):
+            return Rights(own=frozenset({"alice"}))
+
+    daemon.office.access = Limited()
+    done = run("--socket", daemon.control, "events", "--follow")
+    assert done.exit_code == 4
+    assert "may not" in done.stderr
 
 
 def test_following_ends_with_ctrl_c(busy):
