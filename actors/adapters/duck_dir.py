@@ -121,8 +121,8 @@ class Acknowledged:
 def make_directory(path: Path, mode: int) -> None:
     """A directory with exactly this mode, whatever the umask; an existing one keeps its own. Raises: OSError.
 
-    Where the process may set no setgid bit (RestrictSUIDSGID= of the unit) the directory does without: what is published
-    then has the daemon's own group, which is the group that reads it.
+    Where the process may set no setgid bit (RestrictSUIDSGID= of the unit) the directory does without it: what is there
+    has the daemon's own group then, which is the group that reads it.
     """
     if path.is_dir():
         return
