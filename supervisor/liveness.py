@@ -7,16 +7,22 @@ else runs. While it lasts nobody inside the process can say so; a loop that neve
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import trio
 from msgspec import Struct
 
+from actors.ports import Events, Log
 from supervisor.life import awaits_at
 
 BLOCKED_S_MAX = 0.1
 """Longest step of one task. Our own longest legitimate one is a garbage collection of tens of milliseconds; the budget
 from quote to request is 10 ms at p99 (design § 11), so a step of 100 ms has already cost somebody a price."""
+
+
+TELL_S = 1.0
+"""At most one line so often: where everything is slow the log must not make it slower. All are counted."""
 
 
 class Blocked(Struct, frozen=True, kw_only=True):
@@ -53,7 +59,7 @@ class LoopWatch(trio.abc.Instrument):
         self._now = now
         self._tell = tell
         self._blocked_s_max = blocked_s_max
-        self._began_s = 0.0
+        self._began_s = now()  # of the step that puts it in place, whose beginning it does not see
         self._blocked = 0
         self._longest_s = 0.0
         self._longest_child = ""
@@ -74,6 +80,28 @@ class LoopWatch(trio.abc.Instrument):
 
     def statistics(self) -> LoopStatistics:
         return LoopStatistics(self._blocked, self._longest_s, self._longest_child)
+
+
+@contextmanager
+def watched(log: Log, events: Events, *, now: Callable[[], float]) -> Iterator[LoopWatch]:
+    """Watches the loop it is called in: a line and an event "loop_blocked" that name the task. now: as LoopWatch."""
+    told_s = -TELL_S + now()
+
+    def tell(it: Blocked) -> None:
+        nonlocal told_s
+        if (now_s := now()) - told_s < TELL_S:
+            return
+        told_s = now_s
+        seen = {"child": it.child, "task": it.task, "took_ms": round(it.took_s * 1000), "place": it.at}
+        log.warning("loop_blocked", **seen, times=watch.statistics().blocked)
+        events.emit("system", "loop_blocked", **seen)
+
+    watch = LoopWatch(now=now, tell=tell)
+    trio.lowlevel.add_instrument(watch)
+    try:
+        yield watch
+    finally:
+        trio.lowlevel.remove_instrument(watch)
 
 
 def owner_of(task: trio.lowlevel.Task) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 
 from msgspec import Struct, field
@@ -24,6 +25,7 @@ class Outside(Struct, frozen=True, kw_only=True):
     bus: EventBus
     rate: float = 1.0
     tally: Tally = field(default_factory=Tally)
+    loop_s: Callable[[], float] | None = None  # real seconds, to time the loop's steps; None: they take no time here
 
 
 class Patience(Struct, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from actors.adapters.clock import monotonic_s
 from actors.adapters.dialer import TcpDialer, client_tls
 from actors.adapters.duck import DuckDatabase
 from actors.adapters.limits import Rates
@@ -84,6 +85,7 @@ def real_world(
         bus=EventBus(wall, boot=str(UUID(int=rng.getrandbits(128), version=4))),
         rate=rate,
         tally=tally,
+        loop_s=monotonic_s,
     )
 
 

@@ -7,6 +7,7 @@ over memory. Nothing here decides about trading. The children themselves are in 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import ExitStack
 from random import Random
 from typing import Any
 
@@ -40,6 +41,7 @@ from supervisor.control.office import Levers
 from supervisor.feeds import FeedsByUse
 from supervisor.keyring import Keyring
 from supervisor.lifecycle import Happened, Node, Sign, Subscriber, reporter
+from supervisor.liveness import LoopWatch, watched
 from supervisor.mailbox import Cell
 from supervisor.outfit import Outside as Outside
 from supervisor.outfit import Patience as Patience
@@ -87,6 +89,7 @@ class Daemon:
         self.patience = patience or Patience()
         self.store_shown: Cell[StoreStatistics] = Cell()
         self.committing: Cell[float | None] = Cell()
+        self.loop: LoopWatch | None = None
         self.draining = False
         self.access = access or nobody_else()
         self.levers = Levers()
@@ -187,7 +190,11 @@ class Daemon:
         self._nursery.start_soon(self.keyring.recall)
 
     async def _supervise(self, up: Up) -> None:
-        await self._tree.run(task_status=up)
+        outside = self.outside
+        with ExitStack() as stack:
+            if outside.loop_s is not None:
+                self.loop = stack.enter_context(watched(outside.log, outside.bus, now=outside.loop_s))
+            await self._tree.run(task_status=up)
         self._nursery.cancel_scope.cancel()
 
     async def stop(self, drain_s: float) -> tuple[str, ...]:
@@ -341,7 +348,11 @@ class Daemon:
         return self.outside.sessions.host
 
     def figures(self) -> Mapping[str, Any]:
-        return {"store": self.store_shown.value, "requests": self.outside.sessions.statistics()}
+        return {
+            "store": self.store_shown.value,
+            "requests": self.outside.sessions.statistics(),
+            "loop": self.loop and self.loop.statistics(),
+        }
 
     def tree(self) -> Node:
         return self._tree.statistics()

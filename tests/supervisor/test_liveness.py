@@ -7,8 +7,10 @@ import time
 import pytest
 import trio
 
-from supervisor.liveness import Blocked, LoopWatch, owner_of
+from supervisor.bus import EventBus
+from supervisor.liveness import Blocked, LoopWatch, owner_of, watched
 from supervisor.spec import ChildSpec
+from tests.control.daemon import FixedWall, QuietLog
 from tests.supervisor.stage import Stage, family, play
 
 
@@ -111,6 +113,32 @@ def test_a_task_that_blocks_the_loop_is_named_with_its_incarnation():
     assert "test_liveness.py" in blocked.at
     assert watch.statistics().blocked == 1
     assert watch.statistics().longest_child == "traders/alice#3"
+
+
+def test_a_loop_that_is_blocked_is_a_log_line_and_an_event_and_many_are_few_lines():
+    clock, log, events = Steps(), QuietLog(), EventBus(FixedWall(), boot="b")
+    clock.now_s = 5000.0  # up for long: the step that puts the watch in place is not blamed for that
+
+    async def slow() -> None:
+        for _ in range(30):  # of 0.3 s each
+            clock.now_s += 0.3
+            await trio.lowlevel.checkpoint()
+
+    async def main() -> None:
+        with watched(log, events, now=clock) as watch:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(slow, name="feeds/KOGE#2")
+            assert watch.statistics().blocked == 30
+        clock.now_s += 100
+        await trio.lowlevel.checkpoint()  # nobody watches any more
+        assert watch.statistics().blocked == 30
+
+    trio.run(main)
+    lines = [kw for level, event, kw in log.lines if (level, event) == ("warning", "loop_blocked")]
+    assert (lines[0]["child"], lines[0]["took_ms"], lines[0]["times"]) == ("feeds/KOGE#2", 300, 1)
+    assert "test_liveness.py" in lines[0]["place"]
+    assert len(lines) == 8, "one a second"
+    assert [event.kind for event in events.recent] == ["loop_blocked"] * 8
 
 
 def test_a_task_outside_of_the_tree_is_nobodys():
