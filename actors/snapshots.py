@@ -39,7 +39,7 @@ HINTS: dict[PauseReason, str] = {
     "WEAR_LIMIT": "raise max_wear_usdt or max_wear_bps, or resume tomorrow",
     "STORE_UNAVAILABLE": "free space on the disk of the state directory, then resume",
     "CRASHED": "read the child_crashed lines of the log, then resume",
-    "OPERATOR": "resume",
+    "OPERATOR": "`otoctl trading resume` ends it, when whoever paused it agrees",
 }
 
 

@@ -120,7 +120,8 @@ def _decimal(value: Any) -> Decimal | None:
     else:
         return None
     exponent = amount.as_tuple().exponent
-    if not isinstance(exponent, int) or exponent < -DECIMALS or abs(amount) >= 10**INTEGERS:
+    too_large = amount and amount.adjusted() >= INTEGERS  # asked without arithmetic, which 1e400000000 would overflow
+    if not isinstance(exponent, int) or exponent < -DECIMALS or too_large:
         return None
     return EXACT.quantize(amount, Decimal(1)) if exponent > 0 else EXACT.plus(amount)  # 1e3 is 1000, -0 is 0
 

@@ -179,7 +179,10 @@ def _impossible(found: Mapping[str, Any], where: str) -> list[Problem]:
 # -- users
 
 USER_KEYS = ("display_name", "email", "trading", "credentials", "credentials_file")
-_DISPLAY_NAME = Text(r"[^\x00-\x1f\x7f]{0,100}", "text of at most 100 characters")
+_DISPLAY_NAME = Text(
+    r"[^\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]{0,100}",  # nor what turns the writing around
+    "text of at most 100 characters, in one line",
+)
 _EMAIL = Text(r"|[^\s@]{1,64}@[^\s@]{1,190}", "an e-mail address")
 
 

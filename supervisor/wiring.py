@@ -59,6 +59,9 @@ class Up:
     def started(self, value: None = None) -> None:
         self.event.set()
 
+ANSWER_S = 0.2
+"""So long control has to send its last answer before it is restarted."""
+
 
 class Daemon:
     """One daemon. `control` and `paper` are bodies of children that the caller may add; None: there is none."""
@@ -358,7 +361,16 @@ class Daemon:
         return self._tree.statistics()
 
     async def restart(self, path: str) -> Answer:
-        return await self._tree.restart(path)
+        if path != "control":
+            return await self._tree.restart(path)
+        await trio.lowlevel.checkpoint()
+        self._nursery.start_soon(self._restart_control)  # it answers whoever asks for this: first the answer
+        shown = next(child for child in self.tree().children if child.path == path)
+        return Answer(path=path, did="restarted", state=shown.state, incarnation=shown.incarnation)
+
+    async def _restart_control(self) -> None:
+        await trio.sleep(ANSWER_S * self.rate)
+        await self._tree.restart("control")
 
     async def force_stop(self, user: str, who: str, *, now: bool = True) -> TraderSnapshot:
         return await self.people.force_stop(user, who, now=now)

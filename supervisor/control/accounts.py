@@ -100,6 +100,8 @@ async def volume(call: Call, user: str) -> dict[str, Any]:
     if until_ms is not None and until_ms <= since_ms:
         raise Refusal("until is not after since", code="BAD_ARGUMENT", do="since comes first")
     own: StatisticsRecord = await ask_store(call, Statistics(user=user, since_ms=since_ms, until_ms=until_ms))
+    if since_ms > now_ms:
+        raise Refusal("since is yet to come", code="BAD_ARGUMENT", do="name a time that is over")
     told: dict[str, Any] = {
         "since": rfc3339(since_ms),
         "until": None if until_ms is None else rfc3339(until_ms),

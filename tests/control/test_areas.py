@@ -205,6 +205,11 @@ async def test_earlier_volume_is_that_of_the_exchanges_history(ask, office):
     ).code == "BAD_ARGUMENT"
 
 
+async def test_the_future_has_no_volume(ask):
+    refusal = await refused(ask("account.volume", user="alice", since="9999-12-31"))
+    assert (refusal.code, "yet to come" in refusal.what) == ("BAD_ARGUMENT", True)
+
+
 async def test_our_own_figures_do_not_need_the_exchange(ask, office):
     office.wallets.volume = office.wallets.score = ExchangeTrouble("expired", trouble="session")
     told = await ask("account.volume", user="alice")

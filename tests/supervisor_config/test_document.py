@@ -60,6 +60,7 @@ class TestAmounts:
         [
             0.1, True, None, "", "1,5", "1e3", "0x10", "NaN", D("nan"), D("inf"), D("-Infinity"), [], {}, "1.", "１",
             "0.0000000000000000001", D("1e-19"), 10**40, D("1e40"), "9" * 30,
+            D("1e400000000"), D("-1e999999"), D("1e-400000000"),
         ],
     )  # fmt: skip
     def test_refuse_what_is_no_plain_decimal(self, written):

@@ -59,7 +59,9 @@ async def test_to_create_again_with_the_same_words_changes_nothing(house):
         await house.people.create("alice", "Alicia", "", WHO)
 
 
-@pytest.mark.parametrize("wrong", [("Alice", None, None), ("alice", "\n", None), ("alice", None, "no address")])
+@pytest.mark.parametrize(
+    "wrong", [("Alice", None, None), ("alice", "\n", None), ("alice", "a\u202eb", None), ("alice", None, "no address")]
+)
 async def test_words_that_cannot_be_are_refused(house, wrong):
     with pytest.raises(Problems):
         await house.people.create(*wrong, WHO)

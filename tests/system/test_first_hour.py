@@ -234,6 +234,10 @@ def test_the_first_hour_by_nngcat(place: Place) -> None:
     assert place.ask("price.history", token="KOGE")["data"]["items"]
     assert place.ask("user.remove", user="bob", drain=True)["ok"]
     assert place.ask("user.show", user="bob")["error"]["code"] == "USER_UNKNOWN"
+    assert place.ask("actor.restart", path="control")["ok"]  # the one who answers: first the answer
+    again = '"path":"control","state":"running","incarnation":2'
+    tree = ("--socket", place.socket, "tree", "--json")
+    wait_for(lambda: again in otoctl(*tree).stdout, within_s=20, what="the next incarnation of control")
     assert secrets_seen(place) == []
 
 
