@@ -59,6 +59,7 @@ class Up:
     def started(self, value: None = None) -> None:
         self.event.set()
 
+
 ANSWER_S = 0.2
 """So long control has to send its last answer before it is restarted."""
 
