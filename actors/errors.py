@@ -23,6 +23,7 @@ OtodError
 │   ├── ExchangeRefused    a definite no, with the exchange's code
 │   └── ExchangeTrouble    an answer that decides nothing (session, throttled, system …)
 ├── StreamLost             a web socket ended or stopped answering
+├── NotTold                a notice did not reach its target
 ├── ProtocolChanged        a message no longer has the known shape
 └── StoreError             records cannot be read or written                  STORE_UNAVAILABLE
     ├── StoreRefused       this row is wrong; others are not affected
@@ -176,6 +177,10 @@ class StreamLost(OtodError):
 
     status: int | None = None
     retry_after_s: float | None = None
+
+
+class NotTold(OtodError):
+    """The text names no part of the target's URL: it may be a secret."""
 
 
 class ProtocolChanged(OtodError):

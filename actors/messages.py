@@ -42,6 +42,12 @@ class LoadTraders(Struct, frozen=True):
     day: str
 
 
+class LoadNotices(Struct, frozen=True):
+    """→ tuple[NoticeRow, ...] that somebody is still owed, oldest first, and those with one of the ids."""
+
+    ids: tuple[str, ...] = ()
+
+
 class LoadTokens(Struct, frozen=True):
     """→ (tuple[TokenRow, ...], tuple[InstrumentRow, ...])."""
 
@@ -327,6 +333,22 @@ class KeyRefused(Struct, frozen=True):
 
     user: str
     key: str
+
+
+# -- to the notifier
+
+
+class TellTest(Struct, frozen=True):
+    """Tell everybody, by every way, that this is a test → tuple[Told, ...], one per target."""
+
+    who: str = ""
+
+
+class Told(Struct, frozen=True):
+    """error: why this target could not be told, None: it was."""
+
+    target: str
+    error: str | None
 
 
 # -- published in Latest cells

@@ -324,6 +324,36 @@ class Events(Protocol):
         ...
 
 
+class Event(Protocol):
+    """One event as it was told: see Events.emit."""
+
+    @property
+    def topic(self) -> str: ...
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def at_ms(self) -> int: ...
+
+    @property
+    def payload(self) -> Mapping[str, Any]: ...
+
+
+class Hearing(Protocol):
+    """One listener's queue of events; the oldest are dropped when it is full (counted)."""
+
+    async def take(self) -> Event: ...
+
+
+class Notices(Protocol):
+    """The ways to people: chat services, mail, web hooks. Targets are known by names that hold no secret."""
+
+    async def send(self, target: str, title: str, text: str) -> None:
+        """Raises: NotTold. May take some seconds; cancelling it does not take the message back."""
+        ...
+
+
 class Log(Protocol):
     """structlog's bound logger, as far as actors use it. Events, not prose: log.info("pair_closed", wear=wear)."""
 

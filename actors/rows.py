@@ -260,7 +260,25 @@ class PriceRow(Struct, frozen=True, kw_only=True):
     trades: int
 
 
+class NoticeRow(Struct, frozen=True, kw_only=True):
+    """Something that people have to be told. notice_id: a function of what it tells, so that it is told once.
+
+    owed: names of the targets that have not heard it, with spaces between; ended_at: since when nobody is owed it.
+    """
+
+    TABLE: ClassVar[str] = "notices"
+    KEY: ClassVar[tuple[str, ...]] = ("notice_id",)
+    MODE: ClassVar[Mode] = "upsert"
+    notice_id: str
+    kind: str
+    user: str | None
+    what: str
+    happened_at: int
+    owed: str
+    ended_at: int | None = None
+
+
 Row = (
     UserRow | ConfigRow | CredentialRow | PauseRow | TokenRow | InstrumentRow | PairRow | OrderRow | FillRow
-    | RetractFill | StateChangeRow | AuditRow | UserDayRow | PriceRow
+    | RetractFill | StateChangeRow | AuditRow | UserDayRow | PriceRow | NoticeRow
 )  # fmt: skip

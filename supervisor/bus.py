@@ -44,9 +44,11 @@ class BusStatistics(Struct, frozen=True, kw_only=True):
 class Listener:
     """One listener's queue."""
 
-    def __init__(self, name: str, capacity: int) -> None:
+    def __init__(self, name: str, capacity: int, areas: frozenset[str] | None = None) -> None:
+        """areas: the first words of topics, "pair" …; None: all."""
         assert capacity > 0, capacity
         self.name = name
+        self._areas = areas
         self.lost = 0
         self._events: deque[Event] = deque(maxlen=capacity)
         self._arrived = trio.Event()
@@ -59,6 +61,8 @@ class Listener:
         return self._events.popleft()
 
     def _put(self, event: Event) -> None:
+        if self._areas is not None and event.topic.partition(".")[0] not in self._areas:
+            return
         if len(self._events) == self._events.maxlen:
             self.lost += 1
         self._events.append(event)
@@ -99,6 +103,12 @@ class EventBus:
         finally:
             self._listeners.remove(listener)
             self._lost_before[name] = self._lost_before.get(name, 0) + listener.lost
+
+    def follow(self, name: str, *, areas: frozenset[str], capacity: int = LISTENER_EVENTS_MAX) -> Listener:
+        """Hears these areas from now on, as long as the bus lives: for a listener that outlives its reader."""
+        listener = Listener(name, capacity, areas)
+        self._listeners.append(listener)
+        return listener
 
     def statistics(self) -> BusStatistics:
         lost = dict(self._lost_before)

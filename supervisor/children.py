@@ -1,6 +1,6 @@
 """What the daemon's tree consists of: the actors, how long each may take, and what happens when one fails.
 
-root ── store · control · metrics · paper · tokens · keeper · feeds/* · traders/*       (started in this order)
+root ── store · notifier · control · metrics · paper · tokens · keeper · feeds/* · traders/*   (started in this order)
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from actors import desk, keeper, store, tokens, trader
+from actors import desk, keeper, notifier, store, tokens, trader
 from actors.domain.keyschedule import Timing
 from actors.messages import ListenKey
 from actors.ports import Inbox, Started
@@ -54,6 +54,10 @@ def fixed(daemon: Daemon, control: Callable[[Daemon], Start] | None, paper: Star
         "stop_s_max": 2.0 * rate, "ready_s_max": ready_s_max, "progress_s_max": PROGRESS_S_MAX * rate
     }  # fmt: skip
     middle = []
+    if daemon.telling is not None:
+        middle.append(
+            ChildSpec(name="notifier", start=partial(_notifier, daemon), stop_s_max=3.0 * rate, ready_s_max=ready_s_max)
+        )
     if control is not None:
         middle.append(ChildSpec(name="control", start=control(daemon), stop_s_max=2.0 * rate, ready_s_max=ready_s_max))
     if daemon.metrics is not None:
@@ -85,6 +89,25 @@ async def _store(daemon: Daemon, inbox: Inbox, *, task_status: Started) -> None:
         publish_s=patience.publish_s,
         rate=outside.rate,
         tally=outside.tally,
+        task_status=task_status,
+    )
+
+
+async def _notifier(daemon: Daemon, inbox: Inbox, *, task_status: Started) -> None:
+    outside, telling = daemon.outside, daemon.telling
+    assert telling is not None, "a notifier with nobody to tell"
+    await notifier.run(
+        inbox,
+        settings=telling.settings,
+        hearing=telling.hearing,
+        notices=telling.notices,
+        store=daemon.store,
+        rows=StoreRows(daemon.store),
+        wall=outside.wall,
+        rng=daemon.own_rng("notifier"),
+        log=outside.log.bind(child="notifier"),
+        shown=daemon.told,
+        moment=telling.moment,
         task_status=task_status,
     )
 

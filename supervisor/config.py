@@ -22,12 +22,14 @@ from actors.errors import ConfigError
 from supervisor.access import Access
 from supervisor.document import (
     Auto,
+    Flag,
     ListOf,
     MapOf,
     Number,
     Problem,
     Problems,
     Seconds,
+    SecretUrls,
     Text,
     UidOrName,
     Url,
@@ -160,11 +162,15 @@ class Metrics(Struct, frozen=True, kw_only=True):
 class Notifications(Struct, frozen=True, kw_only=True):
     """[notifications]"""
 
-    urls: Annotated[tuple[str, ...], ListOf(Text(r"[a-z][a-z0-9+.-]*://\S+", "a URL"))] = ()
+    urls: Annotated[tuple[str, ...], SecretUrls()] = ()
+    users: Annotated[dict[str, tuple[str, ...]], MapOf(_USER, SecretUrls())] = {}
     repeat_s: Annotated[float, Seconds(10, 7 * DAY_S)] = 3600.0
+    credential_days: Annotated[int, Whole(0, 3650)] = 7
+    summaries: Annotated[bool, Flag()] = True
 
     def __repr__(self) -> str:
-        return f"Notifications({len(self.urls)} urls, repeat_s={self.repeat_s})"
+        users = ", ".join(self.users)
+        return f"Notifications({len(self.urls)} urls, users {users or 'none'}, repeat_s={self.repeat_s})"
 
 
 class Config(Struct, frozen=True, kw_only=True):
@@ -185,14 +191,6 @@ class Config(Struct, frozen=True, kw_only=True):
     logging: LogSettings = LogSettings()
     metrics: Metrics = Metrics()
     notifications: Notifications = Notifications()
-
-
-NOT_YET: Mapping[tuple[str, str], str] = {
-    ("notifications", "urls"): "notifications",
-    ("notifications", "repeat_s"): "notifications",
-}
-"""Keys that this version does not act on, and what they are about. Setting one is an error: a restriction or a notice
-that somebody relies on must not be silently absent. Whoever builds the thing takes its line away."""
 
 
 # -- reading
@@ -231,10 +229,23 @@ def read(document: Mapping[str, Any]) -> tuple[Config, list[Problem]]:
         for key in ("certificate", "key", "clients_ca"):
             if not getattr(remote, key):
                 problems.append(Problem(f"control.remote.{key}", None, "missing; listen needs all three files"))
-    for (section, key), what in NOT_YET.items():
-        if getattr(getattr(config, section), key) != getattr(getattr(Config(), section), key):
-            problems.append(Problem(f"{section}.{key}", None, f"this version has no {what} yet; leave it out"))
+    problems += _unknown_services(config.notifications)
     return config, problems
+
+
+def _unknown_services(settings: Notifications) -> list[Problem]:
+    """URLs that no service can be made of; they are told by their place, for they may hold secrets."""
+    lists = {"urls": settings.urls, **{f"users.{user}": urls for user, urls in settings.users.items()}}
+    if not any(lists.values()):
+        return []
+    from actors.adapters.notices import understood  # apprise is heavy: only who has a target pays for it
+
+    return [
+        Problem(f"notifications.{key}", None, f"element {number} is no URL that apprise understands: see etc/README.md")
+        for key, urls in lists.items()
+        for number, url in enumerate(urls, start=1)
+        if not understood(url)
+    ]
 
 
 def _sections() -> dict[str, str]:

@@ -233,6 +233,29 @@ class MapOf(Generic[T]):
         return found
 
 
+class Flag:
+    def read(self, value: Any) -> bool:
+        if not isinstance(value, bool):
+            raise Wrong("true or false")
+        return value
+
+
+class SecretUrls:
+    """A list of URLs that may hold secrets: none of them is shown, wrong ones by their place in the list."""
+
+    secret = True
+
+    def read(self, value: Any) -> tuple[str, ...]:
+        if not isinstance(value, list | tuple):
+            raise Wrong("a list of URLs")
+        for number, each in enumerate(value, start=1):
+            if not isinstance(each, str) or not re.fullmatch(r"[a-z][a-z0-9+.-]*://\S+", each):
+                raise Wrong(f"a list of URLs, SERVICE://…; element {number} is none")
+        if len(set(value)) < len(value):
+            raise Wrong("a list of URLs, each of them once")
+        return tuple(value)
+
+
 class UidOrName:
     """A numeric uid, or the name of a group or user, as the system knows it."""
 
@@ -285,7 +308,8 @@ def read_table(
             try:
                 found[key] = rule.read(value)
             except Wrong as wrong:
-                problems.append(Problem(at, show(value), f"allowed: {wrong}"))
+                shown = None if getattr(rule, "secret", False) else show(value)
+                problems.append(Problem(at, shown, f"allowed: {wrong}"))
     return kind(**found)
 
 

@@ -7,7 +7,8 @@ from random import Random
 
 from msgspec import Struct, field
 
-from actors.ports import Database, Log, Sockets, Wall
+from actors import notifier
+from actors.ports import Database, Hearing, Log, Notices, Sockets, Wall
 from actors.tally import Tally
 from supervisor.bus import EventBus
 from supervisor.sessions import Sessions
@@ -26,6 +27,16 @@ class Outside(Struct, frozen=True, kw_only=True):
     rate: float = 1.0
     tally: Tally = field(default_factory=Tally)
     loop_s: Callable[[], float] | None = None  # real seconds, to time the loop's steps; None: they take no time here
+
+
+class Telling(Struct, frozen=True, kw_only=True):
+    """Who is told of what happens, and the ways to them. hearing: belongs to the supervisor, so that what happens while
+    the notifier is started again is heard. moment: ms since 1970 as a time."""
+
+    settings: notifier.Settings
+    notices: Notices
+    hearing: Hearing
+    moment: Callable[[int], str]
 
 
 class Patience(Struct, frozen=True, kw_only=True):

@@ -36,6 +36,7 @@ from supervisor.outside import ControlBody, Limits, Place, real_world
 from supervisor.paper_house import House, open_doors, serve
 from supervisor.reload import Reload, patience_of, settings_of
 from supervisor.systemd import Notifier, status
+from supervisor.telling import telling_of
 from supervisor.tree import END_S_MAX
 from supervisor.unit import Unit
 from supervisor.wiring import Daemon, only
@@ -123,6 +124,7 @@ class Service:
             log_level=self._logging.set_level,
             reload=partial(self._reload_for_command, daemon, unit),
             drain=partial(ending.ask, "drain"),
+            notify=daemon.tell_test,
         )
         daemon.subscribe(self._notice_stuck)
         try:
@@ -259,6 +261,7 @@ class Service:
             control=door,
             paper=paper,
             metrics=metrics.body(settings.metrics, outside),
+            telling=telling_of(settings.notifications, outside.bus, instance=place.instance),
             kept=config.kept(settings.supervision),
             on_stuck=stuck,
             access=config.access(settings.control),

@@ -28,12 +28,15 @@ from actors.messages import (
     LoadTraders,
     LoadUsers,
     SessionRenewed,
+    TellTest,
+    Told,
     TraderRecord,
     TraderSnapshot,
     UserRecord,
 )
 from actors.ports import Address, PrivateExchange
 from actors.store import StoreStatistics
+from actors.targets import NotifierStatistics
 from supervisor import children, users
 from supervisor.access import Access, nobody_else
 from supervisor.chaos import chaos
@@ -45,9 +48,14 @@ from supervisor.liveness import LoopWatch, watched
 from supervisor.mailbox import Cell
 from supervisor.outfit import Outside as Outside
 from supervisor.outfit import Patience as Patience
+from supervisor.outfit import Telling as Telling
 from supervisor.people import People
 from supervisor.spec import GroupSpec, Start
 from supervisor.tree import END_S_MAX, STOP_S_MAX, Answer, Tree
+from supervisor.unreadable import without_unreadable
+
+TEST_S_MAX = 9.0
+"""Of notify.test: the notifier gives each target a second less."""
 
 
 class Up:
@@ -79,6 +87,7 @@ class Daemon:
         control: Callable[[Daemon], Start] | None = None,
         paper: Start | None = None,
         metrics: Callable[[Daemon], Start] | None = None,
+        telling: Telling | None = None,
         kept: Mapping[str, Any] | None = None,
         on_stuck: Callable[[tuple[str, ...]], None] | None = None,
         access: Access | None = None,
@@ -90,6 +99,7 @@ class Daemon:
         self.started_ms = outside.wall.now_ms()
         self.tally = outside.tally
         self.metrics = None if metrics is None else metrics(self)
+        self.telling, self.told = telling, Cell[NotifierStatistics]()
         self.patience = patience or Patience()
         self.store_shown: Cell[StoreStatistics] = Cell()
         self.committing: Cell[float | None] = Cell()
@@ -184,7 +194,11 @@ class Daemon:
     async def _put_users_in_place(self, before_trading: Callable[[], Awaitable[None]] | None) -> None:
         if before_trading is not None:
             await before_trading()
-        records: tuple[UserRecord, ...] = await self.store.ask(LoadUsers())
+        stored: tuple[UserRecord, ...] = await self.store.ask(LoadUsers())
+        sessions, now_ms = self.outside.sessions, self.wall.now_ms()
+        records, rows = without_unreadable(stored, sessions.vault, now_ms=now_ms, boot=f"{now_ms}")
+        if rows:
+            await self.people.write(rows)
         question = LoadTraders(tuple(record.user.user for record in records), date_of(self.wall.now_ms()))
         loaded: dict[str, TraderRecord | StoreError] = await self.store.ask(question)
         self.feeds.found({user: it.open_pairs for user, it in loaded.items() if isinstance(it, TraderRecord)})
@@ -352,11 +366,20 @@ class Daemon:
         return self.outside.sessions.host
 
     def figures(self) -> Mapping[str, Any]:
-        return {
+        shown = {
             "store": self.store_shown.value,
             "requests": self.outside.sessions.statistics(),
             "loop": self.loop and self.loop.statistics(),
         }
+        return shown if self.telling is None else {**shown, "notices": self.told.value}
+
+    async def tell_test(self) -> Mapping[str, Any]:
+        """Raises: AskFailed; Refusal, nobody is to be told."""
+        if self.telling is None:
+            await trio.lowlevel.checkpoint()
+            raise Refusal("nobody is to be told", where="[notifications]", do="name a target, restart otod")
+        told: tuple[Told, ...] = await self._tree.mailbox("notifier").ask(TellTest(), within_s=TEST_S_MAX)
+        return {"targets": [{"target": each.target, "told": each.error is None, "error": each.error} for each in told]}
 
     def tree(self) -> Node:
         return self._tree.statistics()

@@ -15,6 +15,7 @@ from actors.errors import StoreRefused
 Connection = duckdb.DuckDBPyConnection
 
 LIMIT_MAX: Final = 1000  # as in duck_queries.py
+NOTICES_MAX: Final = 10_000  # owed at once, and pauses in force: some MB
 DETAIL_MAX: Final = 1000  # orders, fills or changes of one pair: a pair has some ten of each
 
 COUNTED: Final = "quote_quantity * CAST(mul_point AS DECIMAL(10,2))"  # see duck_loading.py
@@ -43,10 +44,18 @@ def list_prices(connection: Connection, question: messages.ListPrices, now_ms: i
     return _page(connection, rows.PriceRow, question, where, values, "second DESC")
 
 
+def load_notices(connection: Connection, question: messages.LoadNotices, now_ms: int) -> tuple[rows.NoticeRow, ...]:
+    where = "ended_at IS NULL OR notice_id IN (SELECT unnest(CAST($1 AS VARCHAR[])))"
+    return _rows(
+        connection, rows.NoticeRow, f"{where} ORDER BY happened_at, notice_id LIMIT {NOTICES_MAX}", [question.ids]
+    )
+
+
 ANSWERS: dict[Kind, Callable[[Connection, Any, int], Any]] = {
     messages.ShowPair: show_pair,
     messages.ListAudit: list_audit,
     messages.ListPrices: list_prices,
+    messages.LoadNotices: load_notices,
 }
 
 _PAIR = '"user" = $1 AND pair_id = $2'

@@ -19,9 +19,17 @@ import duckdb
 
 from actors.adapters.duck_schema import PUBLISHED_FILE, PUBLISHING_TABLES, SCHEMA_VERSION
 
+NOTICES: Final = (
+    'CREATE TABLE notices ("notice_id" VARCHAR NOT NULL, "kind" VARCHAR NOT NULL, "user" VARCHAR,'
+    ' "what" VARCHAR NOT NULL, "happened_at" TIMESTAMPTZ NOT NULL, "owed" VARCHAR NOT NULL, "ended_at" TIMESTAMPTZ,'
+    ' PRIMARY KEY ("notice_id"))'
+)
+"""As it was in version 4."""
+
 MIGRATIONS: Final[Mapping[int, tuple[str, ...]]] = {
     2: PUBLISHING_TABLES,
     3: (PUBLISHED_FILE,),
+    4: (NOTICES,),
 }
 """Version -> the statements that lead to it from the one before."""
 

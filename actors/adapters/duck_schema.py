@@ -26,7 +26,7 @@ from actors import rows
 from actors.errors import StoreRefused
 from actors.rows import Mode, Row
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 """Changing a row of actors/rows.py or a table here changes the schema: count this up, and see duck_migrations.py."""
 
 FRACTION_DIGITS: Final = 18

@@ -124,6 +124,9 @@ def answer(disk: Disk, question: Any, now_ms: int) -> Any:
             return _page(pairs, question)
         case messages.DayTotals(user=user, day=day):
             return _day(disk, user, day)
+        case messages.LoadNotices(ids=ids):
+            owed = [row for row in disk.all(rows.NoticeRow) if row.ended_at is None or row.notice_id in ids]
+            return tuple(sorted(owed, key=lambda row: (row.happened_at, row.notice_id)))
         case _:
             raise StoreRefused(f"the store has no answer to {type(question).__name__}", do="ask one of messages.py")
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from actors.domain.quotes import Quote
 from actors.messages import FeedSnapshot, TraderSnapshot
+from actors.targets import NotifierStatistics
 from supervisor.control.protocol import rfc3339
 from supervisor.control.views import walk
 from supervisor.lifecycle import Node
@@ -25,12 +26,17 @@ _STATES = {
 }
 
 
-def problems(root: Node, snapshots: Sequence[TraderSnapshot], feeds: Iterable[FeedSeen]) -> list[Problem]:
+def problems(
+    root: Node,
+    snapshots: Sequence[TraderSnapshot],
+    feeds: Iterable[FeedSeen],
+    told: NotifierStatistics | None = None,
+) -> list[Problem]:
     """All that an operator should know of, the tree first; empty if everything is in order.
 
     A user whom an operator paused or stopped is in order; one that is paused for any other reason is not.
     """
-    return [*_of_tree(root), *_of_feeds(feeds), *_of_users(snapshots)]
+    return [*_of_tree(root), *_of_feeds(feeds), *_of_users(snapshots), *_of_targets(told or NotifierStatistics())]
 
 
 def _problem(what: str, where: str, do: str) -> Problem:
@@ -58,6 +64,15 @@ def _of_feeds(feeds: Iterable[FeedSeen]) -> Iterator[Problem]:
             lost_ms = quote.disconnected_since_ms if quote else None
             since = f" since {rfc3339(lost_ms)}" if lost_ms else ""
             yield _problem(f"the price stream is down{since}", where, "it reconnects by itself; check the network")
+
+
+def _of_targets(told: NotifierStatistics) -> Iterator[Problem]:
+    for each in told.targets:
+        if each.failing_since_ms is not None:
+            since = rfc3339(each.failing_since_ms)
+            what = f"{each.waiting} notices wait, nothing gets through since {since}: {each.error}"
+            do = "look at its URL under [notifications], then otoctl notify test"
+            yield _problem(what, f"notifier {each.target}", do)
 
 
 def _of_users(snapshots: Sequence[TraderSnapshot]) -> Iterator[Problem]:

@@ -72,7 +72,7 @@ async def _health(call: Call) -> dict[str, Any]:
     office = call.office
     snapshots = [snapshot for user in office.users() if (snapshot := office.snapshot(user)) is not None]
     feeds = [(token, *office.feed(token)) for token in call.tokens_in_use()]
-    found = problems(office.tree(), snapshots, feeds)
+    found = problems(office.tree(), snapshots, feeds, office.figures().get("notices"))
     return {"healthy": not found, "checked_at": rfc3339(office.wall.now_ms()), "problems": found}
 
 

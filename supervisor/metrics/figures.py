@@ -111,6 +111,13 @@ def _price_ages(view: View) -> Iterator[Sample]:
             yield (token,), view.age_s(quote.trade_ms)
 
 
+def _notices(view: View) -> Iterator[Sample]:
+    for each in view.notices.targets:
+        yield (each.target, "told"), each.told
+        yield (each.target, "failed"), each.failures
+        yield (each.target, "dropped"), each.dropped
+
+
 def _mailbox(view: View, figure: str) -> Iterator[Sample]:
     for node in view.nodes:
         if node.mailbox is not None:
@@ -215,6 +222,10 @@ FIGURES: tuple[Figure, ...] = (
            lambda v: _mailbox(v, "posted")),
     Figure("otod_mailbox_overflows_total", "counter", "Times that a full mailbox ended its reader's incarnation.",
            ("actor",), lambda v: _mailbox(v, "overflows")),
+    Figure("otod_notices_total", "counter", "Notices told; messages that failed; notices dropped.",
+           ("target", "outcome"), _notices),
+    Figure("otod_notices_waiting", "gauge", "Notices that wait for a target.", ("target",),
+           lambda v: (((each.target,), each.waiting) for each in v.notices.targets)),
     Figure("otod_events_total", "counter", "Events told on the bus.", (), lambda v: _one(v.events.emitted)),
     Figure("otod_events_lost_total", "counter", "Events that a slow listener missed.", ("listener",),
            lambda v: _counted(v.events.lost)),

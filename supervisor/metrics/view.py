@@ -10,6 +10,7 @@ from actors.messages import FeedSnapshot, ListenKey, TraderSnapshot, UserRecord
 from actors.ports import Wall
 from actors.store import StoreStatistics
 from actors.tally import Tally
+from actors.targets import NotifierStatistics
 from supervisor.bus import BusStatistics
 from supervisor.control.views import walk
 from supervisor.lifecycle import Node
@@ -59,6 +60,7 @@ class View:
         figures = sources.figures()
         self.store: StoreStatistics | None = figures["store"]
         self.requests: Mapping[str, Any] = figures["requests"]
+        self.notices: NotifierStatistics = figures.get("notices") or NotifierStatistics()
         self.process: Process = look()
 
     def age_s(self, since_ms: int) -> float:

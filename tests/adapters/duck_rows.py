@@ -137,4 +137,8 @@ def one_of_each():
             token="KOGE", second=NOON_MS, open=D(1), high=D(2), low=D("0.5"), close=D("1.5"), quantity=D("3.25"),
             quote_quantity=D(4), trades=5,
         ),
+        rows.NoticeRow(
+            notice_id="paused/alice/OPERATOR/1", kind="paused", user="alice", what=text, happened_at=at,
+            owed="json-1 tgram-2", ended_at=at,
+        ),
     )  # fmt: skip

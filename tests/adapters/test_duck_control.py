@@ -8,8 +8,9 @@ import pytest
 
 from actors import rows
 from actors.adapters.duck_control import LIMIT_MAX
+from actors.adapters.sim_store import Disk, answer
 from actors.errors import StoreRefused
-from actors.messages import ListAudit, ListPrices, ShowPair
+from actors.messages import ListAudit, ListPrices, LoadNotices, ShowPair
 from tests.adapters.duck_rows import NOON_MS, change, database, fill, order, pair
 
 
@@ -72,3 +73,22 @@ async def test_bars_are_listed_by_token(db):
 async def test_a_page_that_cannot_be_is_refused(db, wrong):
     with pytest.raises(StoreRefused):
         await db.query(ListAudit(**wrong))
+
+
+def notice(number, **changes):
+    row = {"notice_id": f"n-{number}", "kind": "paused", "user": None, "what": "x", "happened_at": NOON_MS + number}
+    return rows.NoticeRow(**row | {"owed": "ops"} | changes)
+
+
+@pytest.mark.parametrize(
+    ("ids", "found"), [((), ["n-1", "n-3"]), (("n-2", "it's none"), ["n-1", "n-2", "n-3"])], ids=["owed", "and named"]
+)
+async def test_notices_that_are_owed_come_oldest_first_and_those_that_are_named(db, ids, found):
+    over = notice(2, ended_at=NOON_MS, owed="")
+    group = [notice(3), over, notice(1), notice(4), notice(4, ended_at=NOON_MS, owed="")]
+    await db.commit([group])
+    disk = Disk()
+    disk.write([group])
+    told = await db.query(LoadNotices(ids))
+    assert [row.notice_id for row in told] == found
+    assert answer(disk, LoadNotices(ids), NOON_MS) == told

@@ -7,13 +7,14 @@ from msgspec.structs import replace
 
 from actors.domain.trading import Pause
 from actors.messages import Waiting
+from actors.targets import NotifierStatistics, TargetStatistics
 from supervisor.control.health import problems
 from supervisor.control.why import reasons
 from tests.control.daemon import FEED, QUOTE, TEN_MS, FakeDaemon, node, snapshot
 
 
-def found(*, root=None, snapshots=(), feeds=()):
-    return problems(root or node("", kind="group"), snapshots, feeds)
+def found(*, root=None, snapshots=(), feeds=(), told=None):
+    return problems(root or node("", kind="group"), snapshots, feeds, told)
 
 
 def test_a_running_daemon_is_healthy():
@@ -35,6 +36,17 @@ def test_a_mailbox_that_fills_up_is_a_problem():
     full = replace(node("x").mailbox, depth=3500)
     (problem,) = found(root=node("", kind="group", children=(node("store", mailbox=full),)))
     assert "3500 of 4096" in problem["what"]
+
+
+def test_people_who_cannot_be_told_are_a_problem_with_the_reason():
+    well = TargetStatistics(
+        target="json-1", waiting=0, told=1, messages=1, failures=1, dropped=0, failing_since_ms=None, error="error 500"
+    )
+    ill = replace(well, target="tgram-2", waiting=3, failing_since_ms=TEN_MS)
+    (problem,) = found(told=NotifierStatistics(targets=(well, ill)))
+    assert problem["where"] == "notifier tgram-2"
+    assert problem["what"].startswith("3 notices wait")
+    assert problem["what"].endswith("error 500")
 
 
 def test_a_pause_is_a_problem_unless_an_operator_wanted_it():

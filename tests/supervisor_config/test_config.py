@@ -17,7 +17,7 @@ from actors.domain.keyschedule import Timing
 from actors.errors import ConfigError
 from actors.feed import ROTATE_S
 from supervisor import config
-from supervisor.config import NOT_YET, Config, Exchange, Rates, check, identity, load, rationing, read
+from supervisor.config import Config, Exchange, Rates, check, identity, load, rationing, read
 from supervisor.document import Problems
 from supervisor.spec import Kept
 from supervisor.wiring import Patience
@@ -38,7 +38,7 @@ def keys_of(kind: type[Struct], path: str = "") -> set[str]:
 def keys_in(document: dict, path: str = "") -> set[str]:
     found = set()
     for key, value in document.items():
-        leaf = not isinstance(value, dict) or f"{path}{key}" == "control.users"
+        leaf = not isinstance(value, dict) or f"{path}{key}" in ("control.users", "notifications.users")
         found |= {f"{path}{key}"} if leaf else keys_in(value, f"{path}{key}.")
     return found
 
@@ -104,16 +104,30 @@ class TestMistakes:
         assert check(path) == []
         assert (load(path).exchange.mode, load(path).market.stale_s) == ("binance", 12.5)
 
-    @pytest.mark.parametrize(("section", "key"), NOT_YET)
-    def test_a_key_that_nothing_acts_on_is_refused(self, section, key):
-        value = {"users": {"alice": [1]}, "socket_mode": "0600", "urls": ["x://y"], "repeat_s": 60}.get(key, [1])
-        problems = read({section: {key: value}})[1]
-        assert [problem.key for problem in problems] == [f"{section}.{key}"]
-        assert "yet" in problems[0].allowed
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            {"urls": ["tgram://s3cr3t"]},
+            {"urls": ["s3cr3t"]},
+            {"urls": "json://s3cr3t"},
+            {"urls": ["nonsense://s3cr3t/1"]},
+            {"urls": ["json://127.0.0.1/s3cr3t", "json://127.0.0.1/s3cr3t"]},
+            {"users": {"alice": ["tgram://s3cr3t"]}},
+            {"users": {"alice": ["s3cr3t"]}},
+        ],
+    )
+    def test_wrong_urls_of_notifications_are_refused_and_never_shown(self, wrong):
+        config, problems = read({"notifications": wrong})
+        assert len(problems) == 1
+        assert "s3cr3t" not in str(problems)
+        assert "s3cr3t" not in repr(config)
 
-    def test_urls_of_notifications_are_never_shown(self):
-        config, _ = read({"notifications": {"urls": ["tgram://secret/1"]}})
-        assert "secret" not in repr(config)
+    def test_urls_that_a_service_can_be_made_of_are_taken(self):
+        urls = ["tgram://123456789:abcdefg_hijklmnop/12349876", "json://127.0.0.1:9/hook", "mailto://u:p@example.com"]
+        config, problems = read({"notifications": {"urls": urls, "users": {"alice": ["bark://host/devicekey"]}}})
+        assert problems == []
+        assert config.notifications.urls == tuple(urls)
+        assert "devicekey" not in repr(config)
 
 
 class TestMode:
