@@ -172,6 +172,9 @@ class Commands:
         trader = self._trader
         facts = trader.facts()
         found: dict[PauseReason, str] = {}
+        doubted = [pair_id for pair_id, state in trader.book.live.items() if oto.in_doubt(state)]
+        if doubted:  # whatever the pauses are for: nothing is resumed before it is known (F72)
+            found["ORDER_UNRESOLVED"] = f"pair {', '.join(doubted)} is unresolved"
         for reason, pause in trader.book.pauses.items():
             why = gate.cause_present(pause, facts) or self._own_cause(reason)
             if why is not None:
@@ -181,9 +184,6 @@ class Commands:
     def _own_cause(self, reason: PauseReason) -> str | None:
         """Causes that only the trader itself sees."""
         trader = self._trader
-        if reason == "ORDER_UNRESOLVED":
-            open_ones = [p for p, state in trader.book.live.items() if oto.in_doubt(state)]
-            return f"pair {', '.join(open_ones)} is unresolved" if open_ones else None
         if reason == "STORE_UNAVAILABLE":
             return trader.durable.lacking()
         if reason == "EXCHANGE_UNREACHABLE" and trader.outlook.failures > 0:
@@ -197,7 +197,8 @@ class Commands:
             if not self._refused(asked, known):
                 self._lift(self._trader.book.pauses, asked.question.who, (Answer(asked),))
         present = self._present()
-        lift = [r for r in self._lifting if r in self._trader.book.pauses and r not in present]
+        doubt = "ORDER_UNRESOLVED" in present
+        lift = [r for r in self._lifting if r in self._trader.book.pauses and r not in present and not doubt]
         self._lifting = frozenset()
         if lift:
             self._lift(lift, f"traders/{self._trader.world.user}")
@@ -219,7 +220,7 @@ class Commands:
         self._probe(now)
         present = self._present()
         for pause in facts.pauses:
-            if not gate.resumable(pause, facts) or pause.reason in present:
+            if not gate.resumable(pause, facts) or pause.reason in present or "ORDER_UNRESOLVED" in present:
                 self._gone.pop(pause.reason, None)
             else:
                 self._gone.setdefault(pause.reason, now)

@@ -27,6 +27,9 @@ from actors.domain.proof import (
 )
 from actors.errors import IllegalEvent
 
+DOUBT_PATIENCES = 5
+"""Times settle_ms: longer than any outage that a restart of a link explains."""
+
 
 def place_ended(turn: Turn, outcome: Outcome) -> None:
     """The one ending of the one request. Raises: IllegalEvent."""
@@ -72,6 +75,14 @@ def looked(turn: Turn, state: oto.Unresolved, look: Look) -> None:
     turn.state = replace(state, absence=absence)
     if proven(absence, looks=rules.looks, settle_ms=rules.settle_ms):
         turn.close("absent")
+
+
+def tell_long_doubt(turn: Turn, state: oto.Unresolved, why: str) -> None:
+    """Looks that fail prove nothing either way: after several times the usual patience a human should know."""
+    waited_ms = turn.at.mono_ms - state.absence.doubt_ms
+    if waited_ms >= DOUBT_PATIENCES * turn.pair.rules.settle_ms:
+        what = f"pair {turn.where} is unresolved for {waited_ms // 1000} s, the last look failed: {why}"
+        turn.wish(oto.AskPause("ORDER_UNRESOLVED", what))
 
 
 def weigh(turn: Turn, state: oto.Unresolved, look: Look | None = None) -> bool:

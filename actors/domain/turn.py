@@ -106,6 +106,8 @@ def _react(turn: Turn, event: oto.Event) -> None:
             _looked(turn, event)
         case oto.LookFailed():
             turn.live = replace(turn.live, looking=False, look_due=turn.at.mono_ms + LOOK_AGAIN_MS)
+            if isinstance(state, oto.Unresolved):
+                opening.tell_long_doubt(turn, state, event.text)
         case oto.Tick():
             _tick(turn)
         case oto.Reported() | oto.ExecutionsRead() | oto.ExecutionsFailed():

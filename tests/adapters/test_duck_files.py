@@ -45,7 +45,7 @@ async def test_modes_of_the_directories_do_not_depend_on_the_umask(tmp_path):
     assert modes == {".": 0o750, "live": 0o700, "analytics": 0o2750}
 
 
-async def test_a_second_daemon_is_refused_with_the_pid_of_the_first(db, tmp_path):
+async def test_f57_a_second_daemon_is_refused_with_the_pid_of_the_first(db, tmp_path):
     with pytest.raises(
         StoreError, match=rf"another otod \(pid {os.getpid()}\) uses this state directory \[.*\] -> stop it"
     ):

@@ -441,7 +441,7 @@ async def test_a_slow_reply_tells_nothing_of_the_skew(make, autojump_clock):
 # -- secrets and configuration
 
 
-async def test_no_secret_in_repr_errors_or_logs(make, autojump_clock, caplog):
+async def test_f86_no_secret_in_repr_errors_or_logs(make, autojump_clock, caplog):
     caplog.set_level(logging.DEBUG)
     garbage = b"HTTP/1.1 200 OK\r\nbad header " + SECRET.encode()
     session, _ = make(partial(sends, data=garbage), cookies={"a": SECRET}, headers={"csrftoken": SECRET})

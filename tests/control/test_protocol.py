@@ -113,7 +113,7 @@ def test_numbers_in_arguments_stay_exact():
 
 
 @given(st.binary(max_size=200))
-def test_any_bytes_are_answered(frame):
+def test_f84_any_bytes_are_answered(frame):
     check_answerable(frame)
 
 

@@ -391,3 +391,11 @@ def test_reports_that_come_before_the_first_look_are_taken_in():
     assert story.kind == "Reconciling"
     assert story.look(after=100).kind == "Open"
     assert story.pair.working.filled
+
+
+def test_a_doubt_that_no_look_can_end_is_told_after_several_times_the_patience():
+    story = unresolved().tell(oto.LookFailed("no_reply", "timed out"), after=60_000)
+    assert "ORDER_UNRESOLVED" not in story.pauses()
+    story.tell(oto.LookFailed("no_reply", "timed out"), after=60_000)
+    assert "ORDER_UNRESOLVED" in story.pauses()
+    assert story.kind == "Unresolved", "still nothing is known"

@@ -17,7 +17,7 @@ def trade(agg_id: int, time_ms: int, price="1", quantity="1") -> Trade:
     return Trade(agg_id=agg_id, price=D(price), quantity=D(quantity), time_ms=time_ms, buyer_maker=False)
 
 
-def test_fewer_than_two_trades_have_no_range():
+def test_f45_fewer_than_two_trades_have_no_range():
     window = RangeWindow()
     assert window.range_percent(0) == 0
     window.add(trade(1, 1000, "5"))

@@ -106,7 +106,7 @@ def test_cancelling_a_reader_at_any_moment_neither_loses_nor_doubles_a_message(s
 # -- full
 
 
-async def test_a_full_mailbox_ends_its_reader_and_starts_anew_empty(nursery):
+async def test_f56_a_full_mailbox_ends_its_reader_and_starts_anew_empty(nursery):
     mailbox, outcomes = Mailbox("a", capacity=3), []
     nursery.start_soon(ask_into(outcomes, mailbox, "question"))
     await wait_all_tasks_blocked()
