@@ -241,6 +241,7 @@ def price(feed: FeedSnapshot, quote: Quote, *, now_ms: int) -> dict[str, Any]:
 
 
 def tree(node: Node) -> dict[str, Any]:
+    """kind is told of what is no actor: group, family. restarts: deaths in the window of the restart budget."""
     children = [tree(child) for child in node.children]
     if not node.path:
         return {"path": "", "state": node.state, "children": children}
@@ -256,6 +257,8 @@ def tree(node: Node) -> dict[str, Any]:
         and {"at": rfc3339(crash.at_ms), "type": crash.type, "message": crash.message, "place": crash.place},
         "children": children,
     }
+    if node.kind != "actor":
+        shown["kind"] = node.kind
     if node.waiting_for:
         shown["waiting_for"] = node.waiting_for
     return shown

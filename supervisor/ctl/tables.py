@@ -241,20 +241,22 @@ def _health(data: Answer) -> list[RenderableType]:
 
 
 def _tree(data: Answer) -> list[RenderableType]:
-    """A row per actor; what it waits for and what it died of below, because that is long."""
-    heads = ("ACTOR", "STATE", "LIFE", "RESTARTS", "UP", "MAILBOX")
-    table = _table(heads, right=heads[2:])
+    """A row per actor and group; what they wait for and what they died of below, because that is long."""
+    heads = ("ACTOR", "KIND", "STATE", "LIFE", "RESTARTS", "UP", "MAILBOX", "HIGH")
+    table = _table(heads, right=heads[3:])
     notes: list[RenderableType] = []
     for depth, node in _walk(data["children"], 0):
         name = node["path"].rpartition("/")[2] if depth else node["path"]
         mailbox, up = node["mailbox"], node["uptime_s"]
         table.add_row(
             "  " * depth + name,
+            Text(node.get("kind", "actor"), "dim"),
             Text(node["state"], "green" if node["state"] == "running" else "red"),
             str(node["incarnation"]),
             str(node["restarts"]),
             "-" if up is None else duration(up),
             "-" if mailbox is None else f"{mailbox['depth']}/{mailbox['capacity']}",
+            "-" if mailbox is None else str(mailbox["high"]),
         )
         notes += _node_notes(node)
     return [table, *notes]
@@ -266,7 +268,8 @@ def _node_notes(node: Answer) -> list[RenderableType]:
     if waits and waits != "messages":
         told.append(Text(f"{node['path']} waits for {waits}", "yellow"))
     if crash is not None:
-        told.append(Text(f"{node['path']} crashed {_moment(crash['at'])} UTC at {crash['place']}", "red"))
+        place = f" at {crash['place']}" if crash["place"] else ""
+        told.append(Text(f"{node['path']} crashed {_moment(crash['at'])} UTC{place}", "red"))
         told.append(hanging(" ", f"{crash['type']}: {crash['message']}"))
     return told
 

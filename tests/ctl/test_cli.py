@@ -200,10 +200,20 @@ def test_a_crash_is_told_below_the_tree_with_its_brackets(terminal):
     family = node("traders", kind="family", mailbox=None, children=(bob,))
     terminal.office.root = node("", kind="group", children=(family,))
     lines = terminal.run("tree").stdout.splitlines()
-    assert lines[2].split() == ["bob", "delaying", "1", "0", "-", "0/4096"]
+    assert lines[2].split() == ["bob", "actor", "delaying", "1", "0", "-", "0/4096", "14"]
     assert lines[3] == "traders/bob waits for its restart in 3.2 s"
     assert lines[4] == "traders/bob crashed 2026-11-20 10:00:00 UTC at actors/x.py:1 run"
     assert lines[5] == "  StreamLost: closed [traders/bob] -> wait"
+
+
+def test_a_crash_without_a_place_and_a_group_are_told(terminal):
+    crash = Crash(at_ms=TEN_MS, type="InjectedCrash", message="chaos", place="")
+    bob = node("traders/bob", last_crash=crash)
+    family = node("traders", kind="family", mailbox=None, children=(bob,))
+    terminal.office.root = node("", kind="group", children=(family,))
+    lines = terminal.run("tree").stdout.splitlines()
+    assert lines[1].split() == ["traders", "family", "running", "1", "0", "1", "min", "01", "s", "-", "-"]
+    assert lines[3] == "traders/bob crashed 2026-11-20 10:00:00 UTC"
 
 
 def test_top_without_a_terminal_says_what_to_use(terminal):

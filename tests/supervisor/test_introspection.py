@@ -43,6 +43,22 @@ def test_the_tree_is_drawn_with_everything_an_operator_asks():
     play(scene, range(5))
 
 
+def test_who_was_killed_died_where_it_waited():
+    """Of no progress, or of chaos: the error was raised nowhere, the place is that of the actor's own line."""
+
+    async def scene(stage: Stage) -> None:
+        async with stage.running(stage.child("a"), stage.child("b", progress_s_max=2)) as tree:
+            tree.crash("a")
+            stage.post("b", "hang")
+            await trio.sleep(5)
+            assert [stage.node(name).last_crash.type for name in "ab"] == ["InjectedCrash", "NoProgress"]
+            places = [stage.node(name).last_crash.place for name in "ab"]
+            assert places[0].endswith(" perform")
+            assert places[1].endswith(" obey")
+
+    play(scene, range(5))
+
+
 def test_what_children_wait_for_in_each_state():
     async def scene(stage: Stage) -> None:
         slow = group(stage.child("b", "5", ready_s_max=100), stage.child("c"), name="slow")
