@@ -10,7 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, get_args
 
-from actors.domain.trading import Phase
+from msgspec import NODEFAULT
+from msgspec.structs import fields
+
+from actors.domain.trading import AUTO_RESUMABLE, Phase, TradingConfig
 from actors.errors import Refusal
 from supervisor.control.arguments import LIMIT_MAX, QUIET, Argument, Command, value_of
 from supervisor.control.protocol import did_you_mean, echo
@@ -58,10 +61,10 @@ SETTINGS: Mapping[str, str] = {
     "target_points": "volume points to reach per UTC day; or target_volume",
     "order_amount": "USDT per pair; or order_quantity",
     "order_quantity": "base units per pair; or order_amount",
-    "offset_mode": "percentage or fixed",
+    "offset_mode": "what offsets are",
     "buy_offset": "signed, added to the price: percent (0.05 is 0.05 %) or USDT",
     "sell_offset": "signed, added to the price: percent or USDT",
-    "reference": "the price that offsets apply to: last",
+    "reference": "the price that offsets apply to",
     "timeout_seconds": "after which a pair is cancelled and what it bought is sold",
     "volatility_threshold": "percent: pause beyond this range of the last 60 s",
     "interval_seconds": "rest between two pairs",
@@ -70,9 +73,21 @@ SETTINGS: Mapping[str, str] = {
     "unwind_floor_percent": "never more than this below what they cost",
     "max_wear_usdt": "pause when the day has cost so much USDT",
     "max_wear_bps": "pause when the day has cost so much of its volume",
-    "auto_resume": "pause reasons that may end by themselves, with commas between",
+    "auto_resume": f"pauses that may end by themselves, with commas between: {', '.join(sorted(AUTO_RESUMABLE))}",
 }
-_SETTINGS = tuple(Argument(name=key, kind="setting", about=about) for key, about in SETTINGS.items())
+
+
+def _with_default(key: str, about: str) -> str:
+    default = next(field for field in fields(TradingConfig) if field.name == key).default
+    known = default not in (NODEFAULT, None) and default != ()
+    return f"{about} (default {default})" if known else about
+
+
+_WORDS = {"offset_mode": ("percentage", "fixed"), "reference": ("last",)}
+_SETTINGS = tuple(
+    Argument(name=key, kind="setting", about=_with_default(key, about), choices=_WORDS.get(key, ()))
+    for key, about in SETTINGS.items()
+)
 _UNSET = Argument(name="unset", kind="names", about="keys to take away, so that their defaults are in force")
 _REVISION = Argument(
     name="revision", kind="count", about="the one that was read; refused if it is not the newest", least=0, most=10**9

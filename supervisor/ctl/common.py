@@ -14,8 +14,9 @@ import msgspec
 from click.shell_completion import CompletionItem
 from msgspec import Struct
 
+from actors.domain.trading import AUTO_RESUMABLE
 from supervisor.control.arguments import LIMIT_MAX
-from supervisor.control.table import BY_NAME
+from supervisor.control.table import BY_NAME, SETTINGS
 from supervisor.ctl.client import EXIT_FAILED, EXIT_NO_DAEMON, Client, Trouble, refused
 
 TIMEOUT_S = 15.0  # longer than the daemon's own deadline, so that its word comes first
@@ -211,11 +212,24 @@ def _pairs(client: Client, ctx: click.Context, begun: str) -> Iterable[str]:
     return (each["pair_id"] for each in client.data("pairs.list", {"user": user})["users"][user]["items"])
 
 
+def _listing(words: Iterable[str]) -> Completing:
+    """Of words with commas between, the last one."""
+    known = sorted(words)
+
+    def complete(ctx: click.Context, parameter: click.Parameter, begun: str) -> list[CompletionItem]:
+        before, comma, last = begun.rpartition(",")
+        return [CompletionItem(f"{before}{comma}{word}") for word in known if word.startswith(last)]
+
+    return complete
+
+
 complete_user, complete_token = _completing(_users), _completing(_tokens)
 COMPLETING: Mapping[str, Completing] = {
     "token": complete_token,
     "user": complete_user,
     "path": _completing(_actors),
     "pair_id": _completing(_pairs),
+    "unset": _listing(SETTINGS),
+    "auto_resume": _listing(AUTO_RESUMABLE),
 }
 """By the name of an argument."""

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.domain.trading import TradingConfig
+from actors.domain.trading import AUTO_RESUMABLE, TradingConfig
 from actors.errors import Refusal
 from supervisor.control.per_user import ON_USERS
 from supervisor.control.table import BY_NAME, COMMANDS, SETTINGS, check, find, takes
@@ -20,6 +20,16 @@ from supervisor.userfile import TRADING
 
 def test_the_settings_are_those_of_the_trading_configuration():
     assert list(SETTINGS) == list(TRADING) == [field.name for field in msgspec.structs.fields(TradingConfig)]
+
+
+def test_every_setting_tells_its_default_and_its_words():
+    told = {argument.name: argument for argument in BY_NAME["config.set"].args}
+    assert told["timeout_seconds"].about.endswith("(default 300)")
+    assert "default" not in told["max_wear_usdt"].about + told["token"].about + told["auto_resume"].about
+    for key, words in (("offset_mode", ("percentage", "fixed")), ("reference", ("last",))):
+        assert told[key].choices == words
+        assert [word for word in words if TRADING[key].read(word) == word] == list(words)
+    assert all(reason in told["auto_resume"].about for reason in AUTO_RESUMABLE)
 
 
 def test_what_is_secret_is_never_repeated():

@@ -310,6 +310,9 @@ def test_words_of_others_cannot_act_on_the_terminal(terminal):
         ("events", "fill.b", ["fill.bob"]),
         ("system log-level", "w", ["warning"]),
         ("user create", "", []),
+        ("config set alice --offset-mode", "f", ["fixed"]),
+        ("config set alice --unset", "max_wear_u", ["max_wear_usdt"]),
+        ("config set alice --auto-resume", "RATE_LIMITED,FEED", ["RATE_LIMITED,FEED_DISCONNECTED"]),
         ("trading", "re", ["resume"]),
     ],
 )
