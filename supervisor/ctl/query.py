@@ -5,12 +5,13 @@ The files are opened read-only by the views themselves; here only statements tha
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import chain, count
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Final, TextIO
 
 import msgspec
 
@@ -18,6 +19,9 @@ from supervisor.control.protocol import amount
 from supervisor.ctl.client import EXIT_FAILED, EXIT_USAGE, Trouble, clean
 from supervisor.ctl.sockets import candidates, state_directory, state_homes
 
+TABLE_ROWS_MAX: Final = 1000
+"""Of a table for people: laying it out needs all its rows at once, and nobody reads more."""
+FETCHED_ROWS: Final = 2000
 VIEWS = Path("analytics") / "views.sql"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -43,14 +47,29 @@ def find_views(environ: Mapping[str, str], *, state_dir: str | None, socket: str
 
 
 def run(views: Path, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
-    """Column names and rows; times come as RFC 3339 text, decimals as Decimal. Raises: Trouble."""
+    """Column names and all rows, as `asked` has them. Raises: Trouble."""
+    with asked(views, sql) as (names, rows):
+        return names, list(rows)
+
+
+@contextmanager
+def asked(views: Path, sql: str) -> Iterator[tuple[list[str], Iterator[tuple[Any, ...]]]]:
+    """Column names and rows; times come as RFC 3339 text, decimals as Decimal. Raises: Trouble, also while rows come.
+
+    Rows are fetched as they are taken: a result may be larger than the memory.
+    """
     with opened(views) as connection:
         select = _single_select(sql)
         columns = [(row[0], row[1]) for row in connection.execute(f"DESCRIBE {select}").fetchall()]
-        rows = connection.execute(_without_zones(select, [kind for _, kind in columns])).fetchall()
-    moments = {n for n, (_, kind) in enumerate(columns) if kind == _ZONED}
-    names = [name for name, _ in columns]
-    return names, [tuple(_moment(cell) if n in moments else cell for n, cell in enumerate(row)) for row in rows]
+        result = connection.execute(_without_zones(select, [kind for _, kind in columns]))
+        moments = {n for n, (_, kind) in enumerate(columns) if kind == _ZONED}
+        yield [name for name, _ in columns], _fetched(result, moments)
+
+
+def _fetched(result: Any, moments: set[int]) -> Iterator[tuple[Any, ...]]:
+    while rows := result.fetchmany(FETCHED_ROWS):
+        for row in rows:
+            yield tuple(_moment(cell) if n in moments else cell for n, cell in enumerate(row))
 
 
 @contextmanager
@@ -68,7 +87,26 @@ def opened(views: Path) -> Iterator[Any]:
             raise Trouble(f"{error}\n  -> {hint}", EXIT_FAILED) from None
 
 
-def write_csv(file: TextIO, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+def write_json(file: TextIO, names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """One array with one object a line; of columns with one name the later ones are called name_2, name_3 …"""
+    keys = _told_apart(names)
+    between = "["
+    for row in rows:
+        line = msgspec.json.encode(dict(zip(keys, map(plain, row), strict=True))).decode()
+        file.write(f"{between}{line}")
+        between = ",\n"
+    file.write("[]\n" if between == "[" else "]\n")
+
+
+def _told_apart(names: Sequence[str]) -> list[str]:
+    keys: list[str] = []
+    for name in names:
+        further = (f"{name}_{number}" for number in count(2))
+        keys.append(next(key for key in chain([name], further) if key not in keys))
+    return keys
+
+
+def write_csv(file: TextIO, names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """As RFC 4180 wants it: a header, CRLF, exact amounts; NULL is an empty cell, empty text a quoted one."""
     file.write(",".join(map(_csv_cell, names)) + "\r\n")
     for row in rows:

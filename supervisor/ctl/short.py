@@ -186,21 +186,23 @@ def doctor(ctx: click.Context, options: Options, config: Path | None) -> None:
     brief="One SELECT over the published records.",
 )
 def query(ctx: click.Context, options: Options, sql: str, state_dir: str | None, as_csv: bool) -> None:
-    from supervisor.ctl.query import find_views, plain, run, write_csv
+    from itertools import islice
+
+    from supervisor.ctl.query import TABLE_ROWS_MAX, asked, find_views, plain, write_csv, write_json
 
     if as_csv and options.as_json:
         raise Trouble("--csv or --json, not both", EXIT_USAGE)
     views = find_views(os.environ, state_dir=state_dir, socket=options.socket)
-    names, rows = run(views, sql)
-    if as_csv:
-        write_csv(sys.stdout, names, rows)
-        return
-    if options.as_json:
-        print_json([dict(zip(names, map(plain, row), strict=True)) for row in rows])
-        return
-    from supervisor.ctl.tables import console, rows_table
+    with asked(views, sql) as (names, rows):
+        if as_csv or options.as_json:
+            (write_csv if as_csv else write_json)(sys.stdout, names, rows)
+            return
+        from supervisor.ctl.tables import console, rows_table
 
-    console().print(rows_table(names, [[plain(cell) for cell in row] for row in rows]))
+        shown = [[plain(cell) for cell in row] for row in islice(rows, TABLE_ROWS_MAX)]
+        console().print(rows_table(names, shown))
+        if next(rows, None) is not None:
+            click.echo(f"the first {TABLE_ROWS_MAX} rows; --csv and --json print all", err=True)
 
 
 @_short(

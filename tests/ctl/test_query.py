@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from supervisor.ctl.cli import otoctl
 from supervisor.ctl.client import Trouble
-from supervisor.ctl.query import find_views, plain, run
+from supervisor.ctl.query import TABLE_ROWS_MAX, find_views, plain, run
 
 
 @pytest.fixture
@@ -105,6 +105,42 @@ def test_the_command_prints_a_table_or_json(state_dir):
     done = CliRunner().invoke(otoctl, ["query", *where, "SELECT price FROM fills LIMIT 1", "--json"])
     assert json.loads(done.stdout) == [{"price": "48.0241"}]
     assert CliRunner().invoke(otoctl, ["query", *where, "DROP VIEW fills"]).exit_code == 2
+
+
+def test_a_long_table_ends_with_a_word_and_programs_get_every_row(state_dir):
+    words = ["query", "--state-dir", str(state_dir), "SELECT n FROM fills ORDER BY n"]
+    done = CliRunner().invoke(otoctl, words)
+    assert done.stdout.split() == ["n", *map(str, range(TABLE_ROWS_MAX))]
+    assert "the first 1000 rows" in done.stderr
+    done = CliRunner().invoke(otoctl, [*words, "--json"])
+    assert [row["n"] for row in json.loads(done.stdout)] == list(range(3000))
+    assert done.stderr == ""
+    done = CliRunner().invoke(otoctl, [*words, "--csv"])
+    assert done.stdout.split() == ["n", *map(str, range(3000))]
+
+
+def test_an_error_among_the_rows_is_told(state_dir):
+    sql = "SELECT CAST(if(n = 2900, 'x', '1') AS INTEGER) FROM fills ORDER BY n"
+    done = CliRunner().invoke(otoctl, ["query", "--state-dir", str(state_dir), sql, "--csv"])
+    assert done.exit_code == 1
+    assert "Conversion" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("sql", "told"),
+    [
+        ("SELECT n FROM fills WHERE false", []),
+        ("SELECT 1 AS a, 2 AS b, 3 AS a, 4 AS a_2", [{"a": 1, "b": 2, "a_2": 3, "a_2_2": 4}]),
+    ],
+)
+def test_json_has_every_column_of_every_row(state_dir, sql, told):
+    done = CliRunner().invoke(otoctl, ["--json", "query", "--state-dir", str(state_dir), sql])
+    assert json.loads(done.stdout) == told
+
+
+def test_a_statement_that_hides_a_write_changes_nothing(views):
+    with pytest.raises(Trouble):
+        run(views, "WITH gone AS (DELETE FROM catalogue.users RETURNING *) SELECT * FROM gone")
 
 
 def test_cells_become_json():
