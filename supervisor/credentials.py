@@ -23,6 +23,7 @@ from supervisor.users import Secrets
 
 COOKIES_MAX, HEADERS_MAX = 300, 100  # a browser's session has some 60 and 30
 TOKENS_MAX = 4 * (COOKIES_MAX + HEADERS_MAX)
+PARTS_MAX = 10_000  # quoted and plain pieces of all words; each costs some 2 µs, in which nobody trades
 HOW = 'in the browser: network tab, a request to the exchange, "copy as cURL"'
 
 CALLS_OWN = frozenset({"x-trace-id", "x-ui-request-trace", "pragma", "cache-control", "accept", "priority", "range"})
@@ -230,7 +231,7 @@ _BASH_PARTS = re.compile(
 def _bash_words(text: str) -> list[str]:
     words: list[str] = []
     word: str | None = None
-    at = 0
+    at = parts = 0
     text = re.sub(r"\\\r?\n", " ", text.strip())
     while at < len(text):
         part = _BASH_PARTS.match(text, at)
@@ -243,7 +244,8 @@ def _bash_words(text: str) -> list[str]:
             word = None
         else:
             word = (word or "") + _bash_text(part)
-        if len(words) > TOKENS_MAX:
+        parts += 1
+        if len(words) > TOKENS_MAX or parts > PARTS_MAX:
             raise Unreadable("too many words for one copied request")
     return words if word is None else [*words, word]
 
@@ -305,7 +307,7 @@ def _cmd_words(line: str) -> list[str]:
     """
     words: list[str] = []
     word: str | None = None
-    quoted, at = False, 0
+    quoted, at, parts = False, 0, 0
     while at < len(line):
         part = _CMD_PARTS.match(line, at)
         assert part is not None, "every character is one of the three"
@@ -325,7 +327,8 @@ def _cmd_words(line: str) -> list[str]:
                 quoted = not quoted
         else:
             word = (word or "") + part[0].replace("\\\\", "\\")
-        if len(words) > TOKENS_MAX:
+        parts += 1
+        if len(words) > TOKENS_MAX or parts > PARTS_MAX:
             raise Unreadable("too many words for one copied request")
     if quoted:
         raise Unreadable("a quote that does not end: the end is missing; copy the request again")
