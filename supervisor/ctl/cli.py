@@ -25,6 +25,7 @@ from supervisor.ctl.common import (
     perform,
     users_argument,
     watch,
+    watch_option,
 )
 from supervisor.ctl.handing import READERS
 from supervisor.ctl.short import SHORT_FORMS
@@ -199,13 +200,7 @@ def _comforts(command: Command) -> list[click.Parameter]:
     if command.name in DANGEROUS:
         made.append(click.Option(["--yes"], is_flag=True, help="Do not ask back."))
     if not command.acts:
-        again = click.FloatRange(min=0.1)
-        made.append(
-            click.Option(
-                ["--watch", "every_s"], type=again, is_flag=False, flag_value=2.0, metavar="[S]",
-                help="Again every S seconds (2), until Ctrl-C.",
-            )
-        )  # fmt: skip
+        made.append(watch_option())
     return made
 
 

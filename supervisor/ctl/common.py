@@ -52,25 +52,44 @@ def perform(ctx: click.Context, cmd: str, args: Mapping[str, Any]) -> None:
 
 def watch(ctx: click.Context, cmd: str, args: Mapping[str, Any], every_s: float) -> NoReturn:
     """Shows the answer again and again, on a terminal in place, until Ctrl-C."""
+
+    def look(client: Client) -> Callable[[], None]:
+        reply = client.call(cmd, args)
+        if reply["ok"]:
+            return lambda: show(ctx, cmd, reply["data"], final=False)
+
+        def tell() -> None:
+            tell_errors(reply.get("data") or {})
+            complain(refused(reply["error"]))
+
+        return tell
+
+    repeat(ctx, look, every_s)
+
+
+def repeat(ctx: click.Context, look: Callable[[Client], Callable[[], None]], every_s: float) -> NoReturn:
+    """look: asks, and returns what prints the answer. A daemon that is gone is waited for."""
     import time
 
     while True:
         try:
             with options_of(ctx).client() as client:
-                reply = client.call(cmd, args)
+                tell = look(client)
             if sys.stdout.isatty():
                 click.clear()
-            if reply["ok"]:
-                show(ctx, cmd, reply["data"], final=False)
-            else:
-                tell_errors(reply.get("data") or {})
-                complain(refused(reply["error"]))
+            tell()
         except Trouble as trouble:
             if trouble.exit_code != EXIT_NO_DAEMON:
                 failing(ctx, trouble)
             complain(trouble)
         sys.stdout.flush()
         time.sleep(every_s)  # sim-ok: a client of its own, on real time
+
+
+def watch_option() -> click.Option:
+    again = click.FloatRange(min=0.1)
+    about = "Again every S seconds (2), until Ctrl-C."
+    return click.Option(["--watch", "every_s"], type=again, is_flag=False, flag_value=2.0, metavar="[S]", help=about)
 
 
 def confirm(what: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from supervisor.ctl.client import EXIT_FAILED, EXIT_USAGE, Trouble
+from supervisor.ctl.client import EXIT_FAILED, EXIT_USAGE, Client, Trouble
 from supervisor.ctl.common import (
     Options,
     complete_user,
@@ -22,8 +22,11 @@ from supervisor.ctl.common import (
     options_of,
     perform,
     print_json,
+    repeat,
     tell_errors,
     users_argument,
+    watch,
+    watch_option,
 )
 
 TOP_TIMEOUT_S = 2.0  # a daemon that went away is said to be gone this soon
@@ -68,32 +71,57 @@ def _topics(ctx: click.Context, parameter: click.Parameter, begun: str) -> list[
     return [CompletionItem(f"{area}.{item.value}") for item in complete_user(ctx, parameter, user)]
 
 
-@_short("status", "The daemon in a few lines, and every user (or those named).", users_argument())
-def status(ctx: click.Context, options: Options, users: tuple[str, ...]) -> None:
+_STATUS = "The daemon in a few lines, and every user (or those named)."
+
+
+@_short("status", _STATUS, users_argument(), watch_option())
+def status(ctx: click.Context, options: Options, users: tuple[str, ...], every_s: float | None) -> None:
     whom: dict[str, Any] = {"users": list(users)} if users else {"all": True}
-    with options.client() as client:
+    failed = False
+
+    def look(client: Client) -> Callable[[], None]:
         system = client.data("system.status")
         trading = client.data("trading.status", whom)
-        progress = client.data("stats.progress", whom)
-    if options.as_json:
-        print_json({"system": system, **trading})
-        return
-    from supervisor.ctl.tables import console, status_head, trading_tables
+        progress = client.call("stats.progress", whom).get("data") or {
+            "users": {}
+        }  # it may need the store; all else not
 
-    for each in (*status_head(system), "", *trading_tables(trading, progress["users"])):
-        console().print(each)
-    if tell_errors(trading):
+        def tell() -> None:
+            nonlocal failed
+            if options.as_json:
+                print_json({"system": system, **trading})
+                return
+            from supervisor.ctl.tables import console, status_head, trading_tables
+
+            for each in (*status_head(system), "", *trading_tables(trading, progress["users"])):
+                console().print(each)
+            failed = tell_errors(trading)
+
+        return tell
+
+    if every_s is not None:
+        repeat(ctx, look, every_s)
+    with options.client() as client:
+        tell = look(client)
+    tell()
+    if failed:
         ctx.exit(EXIT_FAILED)
 
 
-@_short("tree", "Every actor: state, incarnation, restarts, mailbox, last crash. (system tree)")
-def tree(ctx: click.Context, options: Options) -> None:
-    perform(ctx, "system.tree", {})
+@_short("tree", "Every actor: state, incarnation, restarts, mailbox, last crash. (system tree)", watch_option())
+def tree(ctx: click.Context, options: Options, every_s: float | None) -> None:
+    _again_or_once(ctx, "system.tree", {}, every_s)
 
 
-@_short("why", "Why does a user trade, or not? (trading why)", users_argument())
-def why(ctx: click.Context, options: Options, users: tuple[str, ...]) -> None:
-    perform(ctx, "trading.why", {"users": list(users)} if users else {"all": True})
+@_short("why", "Why does a user trade, or not? (trading why)", users_argument(), watch_option())
+def why(ctx: click.Context, options: Options, users: tuple[str, ...], every_s: float | None) -> None:
+    _again_or_once(ctx, "trading.why", {"users": list(users)} if users else {"all": True}, every_s)
+
+
+def _again_or_once(ctx: click.Context, cmd: str, args: dict[str, Any], every_s: float | None) -> None:
+    if every_s is not None:
+        watch(ctx, cmd, args, every_s)
+    perform(ctx, cmd, args)
 
 
 @_short(

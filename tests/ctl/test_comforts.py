@@ -16,7 +16,7 @@ from click.shell_completion import ShellComplete
 from msgspec.structs import replace
 
 from actors.domain.trading import Pause
-from actors.errors import ExchangeTrouble
+from actors.errors import ExchangeTrouble, StoreLost
 from supervisor.ctl import common, handing
 from supervisor.ctl import doctor as doctors
 from supervisor.ctl.cli import otoctl
@@ -188,6 +188,34 @@ def test_watch_shows_it_again(terminal, monkeypatch):
     done = terminal.run("trading", "status", "alice", "--watch", "0.5")
     assert waited == [0.5] * 3
     assert done.stdout.count("USER") == 3
+
+
+@pytest.mark.parametrize(("words", "head"), [("status", "USER"), ("tree", "ACTOR"), ("why alice", "alice  ")])
+def test_short_forms_are_watched_too(terminal, monkeypatch, words, head):
+    waited = []
+
+    def sleep(seconds):
+        waited.append(seconds)
+        if len(waited) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("time.sleep", sleep)
+    done = terminal.run(*words.split(), "--watch")
+    assert waited == [2.0] * 2
+    assert done.stdout.count(head) == 2
+
+
+def test_status_is_told_while_the_store_gives_no_answer(terminal, monkeypatch):
+    def down(self, question, **kw):
+        raise StoreLost("the disk is full")
+
+    monkeypatch.setattr(type(terminal.office.store), "ask", down)
+    for each in list(terminal.office.snapshots):
+        shown = terminal.office.snapshots[each]
+        terminal.office.snapshots[each] = replace(shown, progress=None)
+    done = terminal.run("status")
+    assert done.exit_code == 0
+    assert "alice" in done.stdout
 
 
 def test_watch_goes_on_over_errors(terminal, monkeypatch):
