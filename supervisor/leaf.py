@@ -8,6 +8,7 @@ import trio
 
 from supervisor.child import Child
 from supervisor.life import Life
+from supervisor.lifecycle import WHOSE
 from supervisor.mailbox import Mailbox, MailboxStatistics
 from supervisor.parent import Outside, Parent
 from supervisor.spec import ChildSpec, Kept
@@ -43,6 +44,7 @@ class Leaf(Child):
     async def _act(self, life: Life) -> None:
         start = self.spec.last_resort if self.wish == "parked" else self.spec.start
         assert start is not None, self.path
+        WHOSE.set((self.path, self.incarnation))  # of this task and of all that it starts
         await start(self.mailbox, task_status=life)
 
     def _ask(self) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
+from contextvars import ContextVar
 from pathlib import PurePath
 from typing import Literal, TypeAlias
 
@@ -20,6 +21,11 @@ State = Literal["starting", "running", "delaying", "parked", "stopping", "stoppe
 
 What = Literal["started", "ready", "declined", "crashed", "restarting", "parked", "stopped", "stuck", "removed"]
 """restarting: the next incarnation comes after delay_s. stuck: cancelled and still there."""
+
+
+WHOSE: ContextVar[tuple[str, int] | None] = ContextVar("otod_whose", default=None)
+"""Path and incarnation of the actor that a task belongs to, its worker threads included; None: of nobody. Each line of
+the log says it, whoever writes it."""
 
 
 class Happened(Struct, frozen=True, kw_only=True):

@@ -28,7 +28,7 @@ from structlog.typing import EventDict, Processor
 from actors.errors import ConfigError
 from actors.ports import Log, Wall
 from supervisor.life import leaves
-from supervisor.lifecycle import place_of
+from supervisor.lifecycle import WHOSE, place_of
 from supervisor.redact import redact, redact_text
 
 Level = Literal["debug", "info", "warning", "error"]
@@ -125,7 +125,8 @@ class Logging:
         return {**event, "repeated": skipped} if skipped else event
 
     def _stamp(self, logger: Any, method: str, event: EventDict) -> EventDict:
-        return {"at": rfc3339(self._wall.now_ms()), "level": method, "event": event.pop("event"), **event}
+        head = {"at": rfc3339(self._wall.now_ms()), "level": method, "event": event.pop("event")}
+        return {**head, **_whose(event), **event}
 
 
 class Repeats:
@@ -196,6 +197,14 @@ def _plainly(logger: Any, method: str, event: EventDict) -> EventDict:
 def _without_secrets(logger: Any, method: str, event: EventDict) -> EventDict:
     redacted: dict[str, Any] = redact(event)
     return redacted
+
+
+def _whose(event: EventDict) -> dict[str, Any]:
+    """Who speaks, where the line does not say it itself: one about another actor is not this one's incarnation."""
+    whose = WHOSE.get()
+    if whose is None or event.get("child", whose[0]) != whose[0]:
+        return {}
+    return {"child": whose[0], "incarnation": whose[1]}
 
 
 def form_for(wanted: str, stream: TextIO, environ: Mapping[str, str]) -> Form:
