@@ -6,7 +6,7 @@ import json
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +109,18 @@ class Service:
 
     def start_all(self) -> None:
         self.ask("trading.start", all=True)
+
+    def resumed(self) -> bool:
+        """Asks for the end of every pause; True once nobody is paused any more."""
+        paused = [user for user, shown in self.status().items() if shown["pauses"]]
+        if paused:
+            self.ask_if_possible("trading.resume", users=paused)
+        return not paused
+
+    def ask_if_possible(self, cmd: str, **args: Any) -> None:
+        """A refusal is an answer too."""
+        with suppress(AssertionError):
+            self.ask(cmd, **args)
 
     def come_to_rest(self, within_s: float = 120.0) -> None:
         """Nobody opens another pair; every live one is followed to its end."""

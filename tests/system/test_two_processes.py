@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import signal
+import random
 import time
 from pathlib import Path
 
@@ -10,7 +10,10 @@ import pytest
 
 from tests.system.kills import kill_often
 from tests.system.processes import end, otod, wait_for
-from tests.system.service import Service, Users, exchange
+from tests.system.relay import relay
+from tests.system.service import Service, Users, exchange, killed
+from tests.system.stops import QUICK_STALE, stop_often
+from tests.system.volume import small_file_system
 
 pytestmark = pytest.mark.system
 
@@ -38,22 +41,56 @@ def test_killed_at_random_instants_loses_nothing_and_doubles_nothing(
     assert len(run.phases) > 1
 
 
-def test_stopped_for_a_while_it_goes_on_and_nothing_is_doubled(tmp_path: Path) -> None:
-    """F69 in small: the machine sleeps; streams are dead, the exchange has gone on without us."""
-    with exchange(tmp_path) as urls:
-        service = Service(tmp_path, urls, Users(count=3, target=100_000), settings=QUICK_STALE)
+def test_f69_stopped_for_a_while_it_goes_on_and_nothing_is_doubled(tmp_path: Path) -> None:
+    """The machine sleeps; streams are dead, the exchange has gone on without us."""
+    found = stop_often(tmp_path, seconds=12, times=1, users=3, settings=QUICK_STALE)
+    assert found.fills > 0
+
+
+@pytest.mark.parametrize("killed_too", [False, True], ids=["full", "full and killed"])
+def test_f59_f60_a_full_file_system_costs_a_pause_and_no_record(killed_too: bool, tmp_path: Path) -> None:
+    with exchange(tmp_path) as urls, small_file_system(tmp_path / "s") as disk:
+        service = Service(tmp_path, urls, Users(count=3, target=100_000))
         with service.run() as process:
             service.start_all()
-            wait_for(lambda: "fill" in service.log.read_text(), within_s=60, what="a fill")
-            process.send_signal(signal.SIGSTOP)
-            time.sleep(12)
-            process.send_signal(signal.SIGCONT)
+            wait_for(lambda: service.log.read_text().count('"event":"fill"') > 3, within_s=60, what=service.status)
+            disk.fill()
+            wait_for(lambda: _paused(service, "STORE_UNAVAILABLE") == 3, within_s=60, what=service.status)
+            if killed_too:
+                killed(process)
+            disk.empty()
+            if not killed_too:
+                wait_for(service.resumed, within_s=60, what=service.status)
+                service.come_to_rest()
+                assert end(process) == 0
+        if killed_too:
+            with service.run() as process:
+                wait_for(service.resumed, within_s=60, what=service.status)
+                service.come_to_rest()
+                assert end(process) == 0
+        service.assert_exact()
+
+
+def test_f9_f19_a_network_that_is_cut_again_and_again_loses_nothing_and_doubles_nothing(tmp_path: Path) -> None:
+    rng = random.Random(1)
+    with exchange(tmp_path) as urls, relay(urls) as cable:
+        users = Users(count=3, target=100_000, buy="-0.01", sell="0.01", timeout=3)
+        service = Service(tmp_path, cable.urls, users, settings=QUICK_STALE)
+        with service.run() as process:
+            service.start_all()
+            for number in range(6):
+                time.sleep(rng.uniform(0.5, 2))
+                cable.say("halt" if number % 2 else "drop")
+                time.sleep(rng.choice((0.2, 1, 7)))
+                cable.say("heal")
+                wait_for(service.resumed, within_s=60, what=service.status)
             service.come_to_rest()
             assert end(process) == 0
-    service.assert_exact()
+    assert service.assert_exact().fills > 0
 
 
-QUICK_STALE = "[placement]\nsettle_s = 3\npoll_s = 3\n[market]\nstale_s = 5\n"
+def _paused(service: Service, reason: str) -> int:
+    return sum(reason in [pause["reason"] for pause in user["pauses"]] for user in service.status().values())
 
 
 def test_a_wrong_configuration_is_said_at_once_with_78(tmp_path: Path) -> None:
