@@ -9,6 +9,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from actors import desk, keeper, notifier, store, tokens, trader
 from actors.domain.keyschedule import Timing
 from actors.messages import ListenKey
@@ -28,6 +30,9 @@ STORE_CAPACITY = 4096
 
 READY_S_MAX = 10.0
 """From start to ready: loading a user's state takes milliseconds, on a busy disk seconds."""
+
+STUCK_S = 5.0
+"""From cancelled to gone: closing a socket may take 2 s."""
 
 LOAD_S_MAX = 60.0
 """Of a trader: it is loaded once the rows that its last life left in the store's queue are durable, and a full disk
@@ -64,14 +69,14 @@ def fixed(daemon: Daemon, control: Callable[[Daemon], Start] | None, paper: Star
         middle.append(ChildSpec(name="metrics", start=daemon.metrics, ready_s_max=ready_s_max))
     if paper is not None:
         middle.append(ChildSpec(name="paper", start=paper, ready_s_max=ready_s_max))
-    return (
+    actors = (
         opened,
         *middle,
         ChildSpec(name="tokens", start=partial(_tokens, daemon), **small),
         ChildSpec(name="keeper", start=partial(_keeper, daemon), **small),
-        FamilySpec(name="feeds"),
-        FamilySpec(name="traders"),
     )
+    patient = (replace(actor, stuck_s=STUCK_S * rate) for actor in actors)
+    return (*patient, FamilySpec(name="feeds"), FamilySpec(name="traders"))
 
 
 async def _store(daemon: Daemon, inbox: Inbox, *, task_status: Started) -> None:

@@ -181,7 +181,7 @@ class Daemon:
     def _scaled(self, kept: Mapping[str, Any]) -> dict[str, Any]:
         """Our own actors' deadlines are about work done in real time: --speed scales the world's, not these."""
         ready_s_max = kept.get("ready_s_max", children.READY_S_MAX)
-        return {**kept, "ready_s_max": ready_s_max * self.rate}
+        return {**kept, "ready_s_max": ready_s_max * self.rate, "stuck_s": children.STUCK_S * self.rate}
 
     def reconfigure(self, settings: desk.Settings, patience: Patience, kept: Mapping[str, Any]) -> None:
         """In force with the next incarnation of each actor; kept with the next end of each feed and trader."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from contextlib import suppress
+from functools import partial
 
 import pytest
 import trio
@@ -17,7 +18,7 @@ from msgspec.structs import replace
 from actors.errors import ActorCrashed, AskTimeout, Refusal
 from supervisor.lifecycle import Node
 from supervisor.spec import ChildSpec, FamilySpec, GroupSpec
-from tests.supervisor.stage import Stage, play
+from tests.supervisor.stage import Stage, perform, play
 
 DEATHS = ["crash", "crash later", "group", "return", "own scope", "beside", "hang", ("shield", 3), ("sleep", 2)]
 STARTS = ["ok", "ok", "ok", "ok", "1", "fail", "fail at once", "return", "hang"]
@@ -41,6 +42,9 @@ class Play:
     def actor(self, name: str, **options) -> ChildSpec:
         starts = [self.rng.choice(FIRST), *(self.rng.choice(STARTS) for _ in range(self.rng.randrange(6)))]
         options.setdefault("exhausted", "park")
+        if options["exhausted"] == "park" and self.rng.random() < 0.3:
+            options["last_resort"] = partial(perform, self.stage, name)
+            options["last_resort_s"] = self.rng.choice([1.0, 20.0])
         return self.stage.child(
             name,
             *starts,
