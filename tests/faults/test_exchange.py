@@ -13,8 +13,10 @@ from tests.faults.kit import KOGE, PASSIVE, STUCK_SALE, phase_of, renew, resumed
 from tests.sim.menu import CANCEL, OTO
 from tests.sim.stage import tell
 
-NO_FRAMES = Fault(kind="drop_frame", stream="alpha@", times=8)
-"""What happens is told by the lists alone."""
+
+def no_frames():
+    """What happens is told by the lists alone."""
+    return Fault(kind="drop_frame", stream="alpha@", times=8)
 
 
 # -- refusals
@@ -119,7 +121,7 @@ def test_f28_lists_that_lag_hide_an_accepted_order_and_nothing_is_placed_twice(s
         assert stage.outcomes()[0] in ("completed", "cancelled", "unwound")
 
     tell(
-        script, Fault(kind="lost_reply", path=OTO, times=1), Fault(kind="read_lag", seconds=seconds), NO_FRAMES,
+        script, Fault(kind="lost_reply", path=OTO, times=1), Fault(kind="read_lag", seconds=seconds), no_frames(),
         config=PASSIVE | {"timeout_seconds": D(60)},
     )  # fmt: skip
 
@@ -129,7 +131,7 @@ def test_f29_an_order_that_is_in_neither_list_for_a_moment_is_not_absent():
         await stage.pairs_closed(2, within_s=400)
         assert stage.outcomes()[0] == "completed"
 
-    tell(script, Fault(kind="lost_reply", path=OTO, times=1), Fault(kind="non_atomic", seconds=8), NO_FRAMES)
+    tell(script, Fault(kind="lost_reply", path=OTO, times=1), Fault(kind="non_atomic", seconds=8), no_frames())
 
 
 def test_f30_a_history_that_lacks_rows_proves_no_absence():
