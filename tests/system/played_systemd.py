@@ -43,11 +43,20 @@ class Ended(Struct, frozen=True):
 
 
 class PlayedSystemd:
-    """words: the command behind the interpreter. watchdog_s None: WatchdogSec= is not set."""
+    """words: the command behind the interpreter. watchdog_s None: WatchdogSec= is not set.
+
+    always: Restart=always, so that a signal is what `systemctl restart` does.
+    """
 
     def __init__(
-        self, place: Path, *words: str, watchdog_s: float | None = None, env: Mapping[str, str] | None = None
+        self,
+        place: Path,
+        *words: str,
+        watchdog_s: float | None = None,
+        env: Mapping[str, str] | None = None,
+        always: bool = False,
     ) -> None:
+        self.always = always
         self.log = place / "unit.log"
         self.told: list[Told] = []
         self.ended: list[Ended] = []
@@ -154,7 +163,7 @@ class PlayedSystemd:
             now_s = time.monotonic()
             if status is not None:
                 self.ended.append(Ended(now_s, self._life, status))
-                if status == 0 or status in PREVENT:
+                if (status == 0 and not self.always) or status in PREVENT:
                     self.down.set()
                     return
                 time.sleep(RESTART_S)

@@ -18,6 +18,7 @@ import pytest
 
 from tests.system.played_systemd import PlayedSystemd
 from tests.system.processes import otoctl, wait_for
+from tests.system.restarts import restart_often
 from tests.system.service import QUICK, Service, Users, exchange
 
 pytestmark = pytest.mark.system
@@ -253,3 +254,10 @@ def test_records_of_a_newer_version_are_refused_and_left_alone(tmp_path: Path) -
     (failed,) = systemd.lines("STATUS=failed: the database has schema version ")
     assert "start the version of otod that wrote it" in failed.line
     assert (state / "live" / "otod.duckdb").read_bytes() == before
+
+
+def test_restarts_in_order_and_by_kill_under_load_double_nothing(tmp_path: Path) -> None:
+    """In small; python -m tests.system.restarts is the long one."""
+    run = restart_often(tmp_path, restarts=2, every_s=1.5, users=5, seed=8, drain_s=1.0)
+    assert run.found.fills > 0
+    assert [len(took) for took in run.ready_s.values()] == [1, 1]
