@@ -121,14 +121,15 @@ def title_line(parts: Iterable[str]) -> Text:
 
 
 def user_table(users: Sequence[UserLine], columns: int, *, bars: bool = True, chosen: str | None = None) -> Table:
-    """One row per user. Numbers are never cut: the bar goes first, then the name is shortened."""
+    """One row per user. Numbers and states are never cut: the bar goes first, then the name is shortened."""
     wide = columns >= WIDE
     heads = ["VOLUME", "PAIRS", "TO GO"]
     if any(line.wear is not None for line in users):
         heads += ["WEAR USDT" if wide else "WEAR", "BPS"]
     numbers = [_numbers(line, wide)[: len(heads)] for line in users]
     widths = [max(len(head), *(len(row[n]) for row in numbers), 0) for n, head in enumerate(heads)]
-    state_width = STATE_WIDE if wide else STATE_NARROW
+    longest_state = max((state(line).cell_len for line in users), default=0)
+    state_width = STATE_WIDE if wide else min(max(longest_state, STATE_NARROW), STATE_WIDE)
     fill_width = max((len(line.last_fill) for line in users), default=0) if wide else 0
     taken = sum(width + GAP for width in (*widths, state_width, *([fill_width] if fill_width else [])))
     longest_name = max((len(line.user) for line in users), default=0)

@@ -6,6 +6,7 @@ code 2 and completion for bash, zsh and fish. What is slow to import (nng, rich,
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +23,7 @@ from supervisor.ctl.common import (
     confirm,
     failing,
     json_option,
+    options_of,
     perform,
     users_argument,
     watch,
@@ -179,6 +181,9 @@ def _callback(command: Command) -> Callable[..., None]:
             confirm(DANGEROUS[command.name].format(whom=_whom(args)))
         try:
             if command.name in READERS:
+                if "user" in args and sys.stdin.isatty():  # nobody should paste secrets for a user that is misspelt
+                    with options_of(ctx).client() as client:
+                        client.data("user.show", {"user": args["user"]})
                 args = READERS[command.name](args)
         except Trouble as trouble:
             failing(ctx, trouble)

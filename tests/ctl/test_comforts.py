@@ -9,6 +9,7 @@ import pty
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import click
 import pytest
@@ -17,7 +18,7 @@ from msgspec.structs import replace
 
 from actors.domain.trading import Pause
 from actors.errors import ExchangeTrouble, StoreLost
-from supervisor.ctl import common, handing
+from supervisor.ctl import cli, common, handing
 from supervisor.ctl import doctor as doctors
 from supervisor.ctl.cli import otoctl
 from supervisor.ctl.client import Trouble, clean
@@ -171,6 +172,14 @@ def test_no_is_no(monkeypatch):
     monkeypatch.setattr(click, "confirm", no)
     with pytest.raises(click.Abort):
         common.confirm("This ends the daemon.")
+
+
+def test_nobody_pastes_secrets_for_a_user_that_is_misspelt(terminal, monkeypatch):
+    monkeypatch.setattr(cli, "sys", SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True)))
+    monkeypatch.setattr(handing, "_pasted", lambda: pytest.fail("asked for a paste"))
+    done = terminal.run("user", "set-credentials", "alic")
+    assert done.exit_code == 1
+    assert "did you mean alice?" in done.stderr
 
 
 # -- watching

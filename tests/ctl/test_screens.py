@@ -7,7 +7,7 @@ import re
 import pytest
 from msgspec.structs import replace
 
-from actors.domain.trading import Pause
+from actors.domain.trading import PAUSE_REASONS, Pause
 from supervisor.ctl import tables
 from supervisor.ctl.cli import otoctl
 from supervisor.ctl.more_tables import differences
@@ -52,6 +52,16 @@ def test_no_screen_cuts_a_word_or_folds_a_number(terminal, monkeypatch, words, c
     done = terminal.run(*words.split())
     assert "…" not in done.stdout, done.stdout
     assert max(map(len, done.stdout.splitlines())) <= columns
+
+
+@pytest.mark.parametrize("reason", PAUSE_REASONS)
+def test_every_pause_can_be_read_in_a_narrow_table(terminal, monkeypatch, reason):
+    monkeypatch.setattr(tables, "PIPE_COLUMNS", 80)
+    pauses = tuple(Pause(reason=each, since_ms=TEN_MS, detail="") for each in (reason, "OPERATOR"))
+    terminal.office.snapshots["bob"] = snapshot("bob", pauses=pauses)
+    row = next(line for line in terminal.run("status").stdout.splitlines() if line.startswith("b"))
+    assert f"‖ {reason} +1 " in row
+    assert len(row) <= 80
 
 
 def test_whose_orders_they_are_is_told_of_several_users(terminal, monkeypatch):
