@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -13,6 +14,21 @@ from supervisor.control.protocol import USER_NAME, parse_time
 Kind = Literal[
     "text", "user", "users", "flag", "count", "time", "setting", "names", "document", "secret", "secrets"
 ]  # fmt: skip
+
+TYPES: Mapping[Kind, str] = {
+    "text": "text of at most 200 characters; of `choices` or matching `form` where it has them",
+    "user": "the name of a user: [a-z0-9_-]{1,32}",
+    "users": "a list of 1 to 10000 such names",
+    "flag": "true or false",
+    "count": "a whole number from `least` to `most`",
+    "time": "RFC 3339 with a zone, 2026-11-20T10:00:00Z, or a date, 2026-11-20 (its midnight UTC)",
+    "setting": "a value of the trading configuration: an amount (decimal text or a number), a word, a list of words",
+    "names": "a list of texts, or a text with commas between them",
+    "document": "an object: a users document, parsed from TOML",
+    "secret": "a text of at most 262144 characters, never repeated",
+    "secrets": "an object of at most 400 texts, never repeated",
+}
+"""What system.commands says of each kind."""
 
 TEXT_CHARS_MAX = 200
 USERS_MAX = 10_000
@@ -27,10 +43,7 @@ QUIET: frozenset[Kind] = frozenset({"document", "secret", "secrets"})
 class Argument(Struct, frozen=True, kw_only=True):
     """One argument of a command.
 
-    kind: text; user (a name); users (a list of names); flag (true or false); count (whole number from `least` to
-    `most`); time (RFC 3339 or a date, handed to the command as ms); setting (a value of the trading configuration:
-    text, number, or a list of texts, checked with all others); names (a list of texts); document (an object); secret
-    (a long text); secrets (an object of texts). form: what a text must match. choices: the only words.
+    kind: see TYPES; a time is handed to the command as ms. form: what a text must match. choices: the only words.
     """
 
     name: str

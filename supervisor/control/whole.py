@@ -12,7 +12,7 @@ import trio
 from actors.errors import Refusal
 from actors.messages import ListAudit, TraderSnapshot
 from supervisor.control import records, table, tokens, users, views
-from supervisor.control.arguments import Argument, Command
+from supervisor.control.arguments import TYPES, Argument, Command
 from supervisor.control.health import problems
 from supervisor.control.office import Call, Office
 from supervisor.control.protocol import VERSION, did_you_mean, echo, plain, rfc3339
@@ -95,7 +95,7 @@ async def _version(call: Call) -> dict[str, Any]:
 
 async def _commands(call: Call) -> dict[str, Any]:
     await trio.lowlevel.checkpoint()
-    return {"commands": [_describe(command) for command in COMMANDS]}
+    return {"commands": [_describe(command) for command in COMMANDS], "types": dict(TYPES)}
 
 
 def _describe(command: Command) -> dict[str, Any]:
@@ -119,6 +119,8 @@ def _describe_argument(argument: Argument) -> dict[str, Any]:
     }
     if argument.choices:
         told["choices"] = list(argument.choices)
+    if argument.form:
+        told["form"] = argument.form
     if argument.kind == "count":
         told |= {"least": argument.least, "most": argument.most}
     return told

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal as D
+from typing import get_args
 
 import msgspec
 import pytest
@@ -12,7 +13,9 @@ from hypothesis import strategies as st
 
 from actors.domain.trading import AUTO_RESUMABLE, TradingConfig
 from actors.errors import Refusal
+from supervisor.control.arguments import SECRET_CHARS_MAX, SECRETS_MAX, TEXT_CHARS_MAX, TYPES, USERS_MAX, Kind
 from supervisor.control.per_user import ON_USERS
+from supervisor.control.protocol import USER_NAME
 from supervisor.control.table import BY_NAME, COMMANDS, SETTINGS, check, find, takes
 from supervisor.control.whole import WHOLE
 from supervisor.userfile import TRADING
@@ -90,6 +93,12 @@ def test_what_acts_has_no_side_name_that_only_looks(command):
     looks = {"list", "show", "status", "why", "progress", "health", "tree", "version", "commands", "streams", "metrics"}
     looks |= {"audit", "balance", "volume", "history"}
     assert command.acts == (command.verb not in looks)
+
+
+def test_every_type_is_explained_with_its_limits():
+    assert set(TYPES) == set(get_args(Kind))
+    for limit in (TEXT_CHARS_MAX, USERS_MAX, SECRET_CHARS_MAX, SECRETS_MAX, USER_NAME.pattern):
+        assert any(str(limit) in about for about in TYPES.values()), limit
 
 
 def test_an_unknown_command_is_refused_with_the_nearest():
