@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -205,6 +206,10 @@ def test_the_first_hour_in_the_terminal(place: Place) -> None:
 def test_the_first_hour_by_nngcat(place: Place) -> None:
     commands = [each["cmd"] for each in place.ask("system.commands")["data"]["commands"]]
     assert {"user.create", "user.set-credentials", "config.set", "trading.start"} <= set(commands)
+    for frame in re.findall(r"--data '([^']+)'", (ROOT / "supervisor/control/README.md").read_text()):
+        request = json.loads(frame)
+        reply = place.ask(request["cmd"], **request.get("args", {}))
+        assert reply["ok"] or reply["error"]["code"] in ("REFUSED", "PAIR_UNKNOWN"), (frame, reply)
     assert place.ask("user.create", user="bob")["ok"]
     for slip in SLIPS:
         assert place.ask("user.set-credentials", user="bob", **slip)["error"]["code"] in ("BAD_ARGUMENT", "REFUSED")
