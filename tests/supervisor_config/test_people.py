@@ -435,6 +435,9 @@ async def test_fuzz_of_documents_is_refused_or_applied_and_nothing_else(house):
         "KOGE",
         0.5,
         D("0.05"),
+        D("1e400000000"),
+        D("-1e-400000000"),
+        10**300,
     ]
     keys = [*TRADING, "trading", "credentials", "display_name", "email", "users", "nonsense", "\ud800"]
 
@@ -449,3 +452,7 @@ async def test_fuzz_of_documents_is_refused_or_applied_and_nothing_else(house):
         document = {"users": {rng.choice(["alice", "bob", "Eve", ""]): table}} if rng.random() < 0.9 else {"x": some()}
         with suppress(Problems, TokenError):
             await house.people.apply(document, force=rng.random() < 0.2, dry_run=rng.random() < 0.8, who=WHO)
+        if rng.random() < 0.1:
+            wanted = {rng.choice(list(TRADING)): rng.choice(junk) for _ in range(rng.randrange(4))}
+            with suppress(Problems, TokenError, Refusal):
+                await house.people.configure("alice", wanted, unset=[rng.choice(keys)], who=WHO)
