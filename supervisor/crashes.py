@@ -45,7 +45,7 @@ async def record(books: Books, user: str, why: str, now_ms: int) -> None:
     row = PauseRow(user=user, reason="CRASHED", since_at=now_ms, detail=why, hint=HINTS["CRASHED"])
     entry = audit_row(books.next_id(), now_ms, "supervisor", user, "pause", {})
     await books.write([row, replace(entry, before=None, after="CRASHED")])  # as a trader tells its own pauses
-    books.events.emit(f"pause.{user}", "paused", reason="CRASHED", detail=why)
+    books.events.emit(f"pause.{user}", "paused", reason="CRASHED", detail=why, since_ms=now_ms)
 
 
 def pause(why: str, now_ms: int) -> Pause:

@@ -138,6 +138,11 @@ FIGURES: tuple[Figure, ...] = (
            lambda v: _one(v.process.descriptors_max)),
     Figure("process_threads", "gauge", "Threads: DuckDB's, nng's, and the loop.", (),
            lambda v: _one(v.process.threads)),
+    Figure("otod_tasks", "gauge", "Tasks of the loop.", (), lambda v: _one(v.tasks)),
+    Figure("otod_loop_blocked_total", "counter", "Steps of a task that held up all others for 0.1 s and more.", (),
+           lambda v: [] if v.loop is None else _one(v.loop.blocked)),
+    Figure("otod_loop_longest_step_seconds", "gauge", "The longest such step since the start.", (),
+           lambda v: [] if v.loop is None else _one(v.loop.longest_s)),
     # -- users
     Figure("otod_users", "gauge", "Users by state; each counts once.", ("state",), _users),
     Figure("otod_paused_users", "gauge", "Users paused for this reason now.", ("reason",), _paused),

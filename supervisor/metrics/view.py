@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+import trio
+
 from actors.domain.quotes import Quote
 from actors.messages import FeedSnapshot, ListenKey, TraderSnapshot, UserRecord
 from actors.ports import Wall
@@ -14,6 +16,7 @@ from actors.targets import NotifierStatistics
 from supervisor.bus import BusStatistics
 from supervisor.control.views import walk
 from supervisor.lifecycle import Node
+from supervisor.liveness import LoopStatistics
 from supervisor.metrics.process import Process, look
 
 
@@ -60,8 +63,10 @@ class View:
         figures = sources.figures()
         self.store: StoreStatistics | None = figures["store"]
         self.requests: Mapping[str, Any] = figures["requests"]
+        self.loop: LoopStatistics | None = figures.get("loop")
         self.notices: NotifierStatistics = figures.get("notices") or NotifierStatistics()
         self.process: Process = look()
+        self.tasks = trio.lowlevel.current_statistics().tasks_living
 
     def age_s(self, since_ms: int) -> float:
         """Never negative: a wall clock may be set back."""

@@ -119,7 +119,7 @@ def simulate(
     rng = options_rng(options)
     weather = StormyWeather(options.net, rng("net"), struck)
     faults = Faults(rng=rng("faults"))
-    return play(options, partial(_through, struck, weather, faults), weather=weather, faults=faults)
+    return play(options, partial(course, struck, weather, faults), weather=weather, faults=faults)
 
 
 def options_rng(options: Options) -> Callable[[str], Any]:
@@ -128,7 +128,7 @@ def options_rng(options: Options) -> Callable[[str], Any]:
     return lambda purpose: Random(f"{options.seed}/{purpose}")
 
 
-async def _through(struck: Counter[str], weather: StormyWeather, faults: Faults, world: World) -> None:
+async def course(struck: Counter[str], weather: StormyWeather, faults: Faults, world: World) -> None:
     """The whole course of a run; ends early at a violation."""
     world.struck = struck
     storm = Storm(world, struck, weather, faults)

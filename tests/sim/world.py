@@ -39,7 +39,7 @@ from supervisor import users
 from supervisor.bus import EventBus
 from supervisor.lifecycle import Happened
 from supervisor.sessions import Sessions
-from supervisor.wiring import Daemon, Outside, Patience
+from supervisor.wiring import Daemon, Outside, Patience, Telling
 from tests.sim.log import Record, SimLog
 from tests.sim.options import PACE, QUIET_PACE, Options, UserOptions
 
@@ -157,8 +157,9 @@ class World:
         listing: Listing | None = None,
         settings: Settings | None = None,
         synthetic: bool = True,
+        telling: Callable[[EventBus], Telling] | None = None,
     ) -> None:
-        """synthetic: the exchange has a market of its own; else the script is the market."""
+        """synthetic: the exchange has a market of its own; else the script is the market. telling: who is told."""
         self.options = options
         self.record = Record()
         self.onlookers: list[Onlooker] = []
@@ -178,6 +179,7 @@ class World:
         self.rules = Rules(**options.rules)
         self.listing = listing or demo_listing()
         self.synthetic = synthetic
+        self.telling = telling
         self.journal = ListJournal()
         self.exchange = self._new_exchange()
         self.lives = 0
@@ -329,6 +331,7 @@ class Life:
             mode="paper",
             version="sim",
             patience=Patience(renew_s=world.options.renew_s),
+            telling=world.telling(outside.bus) if world.telling is not None else None,
             on_stuck=self._stuck,
         )
         self.daemon.subscribe(self._happened)

@@ -19,6 +19,7 @@ from actors.rows import CredentialRow
 from actors.store import StoreStatistics
 from actors.targets import NotifierStatistics, TargetStatistics
 from supervisor.bus import BusStatistics
+from supervisor.liveness import LoopStatistics
 from supervisor.metrics.figures import BY_NAME, FIGURES
 from supervisor.metrics.process import Process, look
 from supervisor.metrics.render import render
@@ -61,11 +62,9 @@ def office() -> FakeDaemon:
         target="tgram-1", waiting=2, told=5, messages=3, failures=1, dropped=0, failing_since_ms=None, error=""
     )
     told = NotifierStatistics(targets=(target,))
-    made.figures = lambda: {
-        "store": store,
-        "notices": told,
-        "requests": {"": Session(1, -600), "alice": Session(2, None)},
-    }
+    loop = LoopStatistics(blocked=1, longest_s=0.12, longest_child="traders/alice#1")
+    sessions = {"": Session(1, -600), "alice": Session(2, None)}
+    made.figures = lambda: {"store": store, "notices": told, "requests": sessions, "loop": loop}
     return made
 
 
@@ -134,6 +133,8 @@ async def test_it_says_what_actors_counted(office):
     assert of(found, "otod_reconciliation_differences_total", kind="ledger") == 2
     assert of(found, "otod_events_lost_total", listener="control") == 3
     assert of(found, "otod_api_calls_in_flight") == 3
+    assert of(found, "otod_loop_longest_step_seconds") == 0.12
+    assert of(found, "otod_tasks") > 1
     assert of(found, "otod_notices_total", target="tgram-1", outcome="told") == 5
     assert of(found, "otod_exchange_clock_skew_seconds") == -0.6
     assert of(found, "otod_store_unavailable_seconds") == 4
