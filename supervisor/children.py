@@ -66,7 +66,7 @@ def fixed(daemon: Daemon, control: Callable[[Daemon], Start] | None, paper: Star
     if control is not None:
         middle.append(ChildSpec(name="control", start=control(daemon), stop_s_max=2.0 * rate, ready_s_max=ready_s_max))
     if daemon.metrics is not None:
-        middle.append(ChildSpec(name="metrics", start=daemon.metrics, ready_s_max=ready_s_max))
+        middle.append(ChildSpec(name="metrics", start=daemon.metrics, stop_s_max=1.0 * rate, ready_s_max=ready_s_max))
     if paper is not None:
         middle.append(ChildSpec(name="paper", start=paper, ready_s_max=ready_s_max))
     actors = (

@@ -15,7 +15,7 @@ from actors.adapters.files import AtomicFile
 from actors.adapters.paper_http import converse
 from actors.errors import Refusal
 from actors.paper.api import Request, Response
-from actors.ports import Log, Started
+from actors.ports import Inbox, Log, Started
 from supervisor import config
 from supervisor.metrics.render import CONTENT_TYPE, render
 from supervisor.metrics.view import Sources
@@ -35,8 +35,9 @@ def body(settings: config.Metrics, outside: Outside) -> Callable[[Sources], Star
     host, _, port = settings.listen.rpartition(":")
 
     def of(sources: Sources) -> Start:
-        async def start(inbox: object, *, task_status: Started) -> None:
+        async def start(inbox: Inbox, *, task_status: Started) -> None:
             await run(
+                inbox,
                 render=lambda: render(sources, outside.bus.statistics()),
                 now_ms=outside.wall.now_ms,
                 log=outside.log.bind(child="metrics"),
@@ -52,6 +53,7 @@ def body(settings: config.Metrics, outside: Outside) -> Callable[[Sources], Star
 
 
 async def run(
+    inbox: Inbox,
     *,
     render: Render,
     now_ms: Callable[[], int],
@@ -61,8 +63,9 @@ async def run(
     textfile_s: float = 15.0,
     task_status: Started,
 ) -> None:
-    """One incarnation; never returns. listen: loopback host and port. textfile_s: between two writings.
+    """One incarnation, until Stop. listen: loopback host and port. textfile_s: between two writings.
 
+    Nobody has anything to say to it; that it waits for messages is its sign of life (supervisor/pulse.py).
     Raises: Refusal, the port is taken: tried again by its supervisor, parked in the end.
     """
     async with trio.open_nursery() as nursery:
@@ -71,7 +74,8 @@ async def run(
         if textfile is not None:
             nursery.start_soon(_write, AtomicFile(textfile), textfile_s, render, log)
         task_status.started()
-        await trio.sleep_forever()
+        await inbox.take()
+        nursery.cancel_scope.cancel()
 
 
 # -- HTTP

@@ -9,9 +9,11 @@ from pathlib import Path
 import httpx
 import pytest
 import trio
+import trio.testing
 
 from actors.adapters.files import AtomicFile
 from actors.errors import Refusal
+from actors.ports import Stop
 from supervisor.config import Metrics
 from supervisor.metrics import serving
 from supervisor.metrics.render import CONTENT_TYPE
@@ -21,6 +23,37 @@ from tests.control.daemon import TEN_MS, QuietLog
 async def figures() -> str:
     await trio.lowlevel.checkpoint()
     return "otod_users 3\n"
+
+
+class Inbox:
+    """Nobody says anything before `stop`."""
+
+    def __init__(self) -> None:
+        self.waits = False
+        self.stop = trio.Event()
+
+    async def take(self) -> Stop:
+        self.waits = True
+        await self.stop.wait()
+        return Stop()
+
+
+async def test_it_waits_for_messages_as_its_sign_of_life_and_ends_when_told(nursery, tmp_path):
+    inbox, ended = Inbox(), trio.Event()
+
+    async def live(*, task_status):
+        await serving.run(
+            inbox, render=figures, now_ms=lambda: TEN_MS, log=QuietLog(), textfile=tmp_path / "x.prom",
+            task_status=task_status,
+        )  # fmt: skip
+        ended.set()
+
+    await nursery.start(live)
+    await trio.testing.wait_all_tasks_blocked()
+    assert inbox.waits
+    inbox.stop.set()
+    with trio.fail_after(5):
+        await ended.wait()
 
 
 async def serve(nursery: trio.Nursery, render=figures) -> str:
@@ -59,6 +92,7 @@ async def test_a_port_that_is_taken_ends_the_incarnation_with_a_word(nursery):
     port = int((await serve(nursery)).rpartition(":")[2])
     with pytest.raises(BaseExceptionGroup) as raised:
         await serving.run(
+            Inbox(),
             render=figures, now_ms=lambda: TEN_MS, log=QuietLog(), listen=("127.0.0.1", port),
             task_status=trio.TASK_STATUS_IGNORED,
         )  # fmt: skip
@@ -69,7 +103,7 @@ async def test_the_file_is_replaced_whole_and_its_trouble_told_once(nursery, tmp
     directory = tmp_path / "collector"
     log, path = QuietLog(), directory / "otod.prom"
     start = partial(
-        serving.run, render=figures, now_ms=lambda: TEN_MS, log=log, textfile=path, textfile_s=0.01
+        serving.run, Inbox(), render=figures, now_ms=lambda: TEN_MS, log=log, textfile=path, textfile_s=0.01
     )  # fmt: skip
     await nursery.start(start)
     with trio.fail_after(10):
