@@ -20,6 +20,7 @@ from supervisor.ctl.common import (
     COMPLETING,
     TIMEOUT_S,
     Options,
+    Seconds,
     confirm,
     failing,
     json_option,
@@ -50,7 +51,7 @@ class Area(click.Group):
 @click.option(
     "--timeout",
     "timeout_s",
-    type=click.FloatRange(min=0.1),
+    type=Seconds(),
     default=TIMEOUT_S,
     metavar="S",
     show_default=True,

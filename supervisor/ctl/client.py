@@ -80,7 +80,11 @@ class Client:
 
         frame = {"v": VERSION, "id": os.urandom(8).hex(), "cmd": cmd, "args": dict(args or {})}  # sim-ok: a client
         try:
-            self._socket.send(msgspec.json.encode(frame))
+            request = msgspec.json.encode(frame)
+        except UnicodeEncodeError:
+            raise Trouble("an argument is no text in UTF-8\n  -> look at its bytes", EXIT_USAGE) from None
+        try:
+            self._socket.send(request)
             reply: dict[str, Any] = clean(msgspec.json.decode(self._socket.recv(), type=dict[str, Any]))
             return reply
         except pynng.Timeout:

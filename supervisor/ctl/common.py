@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import sys
@@ -86,10 +87,24 @@ def repeat(ctx: click.Context, look: Callable[[Client], Callable[[], None]], eve
         time.sleep(every_s)  # sim-ok: a client of its own, on real time
 
 
+class Seconds(click.FloatRange):
+    """A time to wait: from a tenth of a second to a day, and no NaN, which is in every range."""
+
+    def __init__(self) -> None:
+        super().__init__(min=0.1, max=86_400)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        seconds: float = super().convert(value, param, ctx)
+        if math.isnan(seconds):
+            self.fail(f"{value} is no number of seconds.", param, ctx)
+        return seconds
+
+
 def watch_option() -> click.Option:
-    again = click.FloatRange(min=0.1)
     about = "Again every S seconds (2), until Ctrl-C."
-    return click.Option(["--watch", "every_s"], type=again, is_flag=False, flag_value=2.0, metavar="[S]", help=about)
+    return click.Option(
+        ["--watch", "every_s"], type=Seconds(), is_flag=False, flag_value=2.0, metavar="[S]", help=about
+    )
 
 
 def confirm(what: str) -> None:

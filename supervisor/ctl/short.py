@@ -15,6 +15,7 @@ from click.shell_completion import CompletionItem
 from supervisor.ctl.client import EXIT_FAILED, EXIT_USAGE, Client, Trouble
 from supervisor.ctl.common import (
     Options,
+    Seconds,
     complete_user,
     failing,
     json_option,
@@ -156,7 +157,7 @@ def events(ctx: click.Context, options: Options, topics: tuple[str, ...], follow
 @_short(
     "top",
     "Users, actors and events on one screen, live. q quits.",
-    click.Option(["--every", "every_s"], type=click.FloatRange(min=0.1), default=1.0, help="Seconds."),
+    click.Option(["--every", "every_s"], type=Seconds(), default=1.0, help="Seconds."),
 )
 def top(ctx: click.Context, options: Options, every_s: float) -> None:
     from supervisor.ctl import top as screen

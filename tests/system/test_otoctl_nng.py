@@ -62,6 +62,13 @@ def test_a_reader_that_has_seen_enough_is_no_error(daemon):
     assert (done.returncode, done.stdout, done.stderr) == (0, "{", "")
 
 
+def test_bytes_that_are_no_text_and_times_that_are_none_are_wrong_usage(daemon):
+    for words in (["pair", "show", "alice", "\udcff"], ["--timeout", "nan", "status"], ["status", "--watch", "inf"]):
+        done = run("--socket", daemon.control, *words)
+        assert done.exit_code == 2, done.stderr
+        assert isinstance(done.exception, SystemExit)
+
+
 def test_each_call_has_an_id_of_its_own(daemon):
     for _ in range(2):
         assert run("--socket", daemon.control, "trading", "stop", "alice").exit_code == 0
