@@ -76,3 +76,11 @@ def test_emitting_needs_no_listener_and_the_newest_stay_visible(bus):
 def test_a_frame_that_listeners_could_not_read_is_a_bug(bus, topic, payload):
     with pytest.raises(AssertionError):
         bus.emit(topic, "x", **payload)
+
+
+async def test_a_follower_hears_only_its_areas_and_outlives_its_reader(bus):
+    follower = bus.follow("notifier", areas=frozenset({"pause"}))
+    for topic in ("fill.alice", "pause.alice", "paused", "pause"):
+        bus.emit(topic, "x")
+    assert [(await follower.take()).topic for _ in range(2)] == ["pause.alice", "pause"]
+    assert bus.statistics().lost == {"notifier": 0}
