@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from functools import partial
+from math import inf
 from typing import TYPE_CHECKING
 
 import trio
 
 from actors import desk
+from actors.domain import unwind
 from actors.domain.quotes import Quote
 from actors.ports import FeedLink
 
 if TYPE_CHECKING:
     from actors.trader import Trader
+
+
+CALM_S = 0.5
+"""Between two quotes for a trader with nothing to decide: a pause that a quote calls for is due within seconds, and
+nothing is placed before it (SC-009)."""
 
 
 class Markets:
@@ -66,9 +73,26 @@ class Markets:
         return quote
 
     async def _follow(self, link: FeedLink) -> None:
-        """Wakes the loop with each quote; however many come meanwhile, it sees the newest."""
-        seen = 0
+        """Wakes the loop with each quote that may lead to something; however many come, it sees the newest."""
+        seen, told_s = 0, -inf
         while self.link is link:
             seen = await link.quotes.changed(seen)
-            self._trader.post(desk.Quoted(trio.current_time()))
+            with trio.move_on_at(told_s + self._calm_s()):
+                while True:
+                    shown = link.quotes.value
+                    seen = await link.quotes.changed(seen)
+                    if link.quotes.value == shown:
+                        break  # the same again: an order that stood in somebody's way is over (actors/feed.py)
+            told_s = trio.current_time()
+            self._trader.post(desk.Quoted(told_s))
             await trio.lowlevel.checkpoint()
+
+    def _calm_s(self) -> float:
+        """A busy token has a dozen quotes a second, and most traders nothing to decide: whatever they do next looks at
+        the newest one anyway. Who may place, or waits for a price to sell at, hears of each."""
+        trader = self._trader
+        mono_ms = trader.now().mono_ms
+        if any(unwind.wants_price(state, mono_ms) for state in trader.book.live.values()):
+            return 0.0
+        resting = trader.book.wanted != "running" or bool(trader.book.pauses)
+        return CALM_S if resting or trader.busy() or trader.guard.blocked is not None else 0.0
