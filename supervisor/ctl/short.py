@@ -226,10 +226,12 @@ def query(ctx: click.Context, options: Options, sql: str, state_dir: str | None,
         if as_csv or options.as_json:
             (write_csv if as_csv else write_json)(sys.stdout, names, rows)
             return
-        from supervisor.ctl.tables import console, rows_table
+        from supervisor.ctl.tables import console, sheet
 
         shown = [[plain(cell) for cell in row] for row in islice(rows, TABLE_ROWS_MAX)]
-        console().print(rows_table(names, shown))
+        out = console()
+        for each in sheet(names, shown, out.width):
+            out.print(each)
         if next(rows, None) is not None:
             click.echo(f"the first {TABLE_ROWS_MAX} rows; --csv and --json print all", err=True)
 

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from rich.console import Console, RenderableType
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -284,6 +285,20 @@ def rows_table(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
     for row in rows:
         table.add_row(*(Text("-" if cell is None else str(cell)) for cell in row))
     return table
+
+
+def sheet(names: Sequence[str], rows: Sequence[Sequence[Any]], width: int) -> list[RenderableType]:
+    """The result of a query: a table where it fits, else a block per row, so that no number is folded."""
+    table = rows_table(names, rows)
+    if Measurement.get(console(), console().options.update(max_width=100_000), table).maximum <= width:
+        return [table]
+    told: list[RenderableType] = []
+    longest = max(map(len, names))
+    for number, row in enumerate(rows, start=1):
+        cells = zip(names, row, strict=True)
+        lines = (f"\n  {name:<{longest}} {'-' if cell is None else cell}" for name, cell in cells)
+        told.append(Text.assemble((f"row {number}", "bold"), *lines))
+    return told
 
 
 def _is_number(cell: Any) -> bool:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import re
 
 import pytest
 from msgspec.structs import replace
+from rich.console import Console
+from rich.table import Table
 
 from actors.domain.trading import PAUSE_REASONS, Pause
 from supervisor.ctl import tables
@@ -78,6 +81,23 @@ def test_configurations_that_do_not_fit_beside_each_other_stand_below(terminal, 
     assert said.count("KEY") > 1
     for word in ("alice", "bob", "carol", "EXCHANGE_UNREACHABLE"):
         assert word in said
+
+
+def test_a_query_that_does_not_fit_is_told_row_by_row():
+    names, rows = (
+        ["user", "volume", "a long name of a column"],
+        [["alice", "123456.789012", None], ["bob", "7", "x" * 30]],
+    )
+    (table,) = tables.sheet(names, rows, 80)
+    assert isinstance(table, Table)
+    out = Console(width=40, file=io.StringIO())
+    for each in tables.sheet(names, rows, 40):
+        out.print(each)
+    said = out.file.getvalue().splitlines()
+    assert said[0] == "row 1"
+    assert said[2].split() == ["volume", "123456.789012"]
+    assert said.count("row 2") == 1
+    assert max(map(len, said)) <= 40
 
 
 def test_an_audit_entry_names_what_changed_whole():
