@@ -6,6 +6,7 @@ an hour: late news of their orders is booked to them, and an order that appears 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ from actors.domain.orders import TERMINAL, OrderReport, OrderView
 from actors.domain.pair import Pair, Rules
 from actors.domain.trading import Pause, PauseReason, TradingConfig, Wanted
 from actors.domain.turn import since_of
+from actors.known import Known
 from actors.messages import TraderRecord
 from actors.records import QUOTE_ASSET, Owner, base_of, changes, cost_of, pair_row, restored
 from actors.rows import AuditRow, FillRow, OrderRow, PairRow, PauseRow, RetractFill, Row, StateChangeRow, UserDayRow
@@ -33,9 +35,6 @@ if TYPE_CHECKING:
 
 PAST_MAX = 50
 """Closed pairs that stay fillable: nearly an hour of a trader that opens one a minute; late news comes in seconds."""
-
-KNOWN_MAX = 10_000
-"""Own order ids that are remembered: more than two days of the busiest trader."""
 
 REFRESH_MS = 300_000
 """The catalogue refreshes itself hourly and answers from memory: a trader asks it this often."""
@@ -77,16 +76,17 @@ class Book:
         }
         self.live: dict[str, oto.LiveState] = {}
         self._past: dict[str, oto.Closed] = {}
-        self._known = {(symbol, order_id): pair_id for symbol, order_id, pair_id in record.own_orders}
         self._markets: dict[str, Market] = {}
         self._resolved_mono: dict[str, int] = {}
         self._unrecovered = list(record.open_pairs)
         self._closed_rows = list(record.recent_pairs)
         self._orders, self._fills = record.orders, record.fills
-        self._foreign: set[tuple[str, str, str]] = set()  # symbol, order id, status: what was written already
+        self._invented = {fill.fill_id: fill.mul_point for fill in record.fills if fill.source == "synthetic"}
+        self.asks: Counter[PauseReason] = Counter()  # how often each pause was asked for
         self.closed_mono: int | None = None
         self.last_fill: FillRow | None = None
         self._born_ms = world.wall.now_ms()
+        self.known = Known(record.own_orders, self._born_ms)
         self._seq = self._born_ms << 20
         self._day_written = ""
 
@@ -223,7 +223,7 @@ class Book:
         """A pair of an earlier life: its fills are in the day's sums already, its rows in the store."""
         pair = state.live.pair
         self.live[pair.plan.pair_id] = state
-        self._remember_orders(pair)
+        self.known.remember(pair, self._world.wall.now_ms())
         self.write(
             [
                 pair_row(self._owner_of(pair), state),
@@ -251,7 +251,7 @@ class Book:
                 self._reopened(before)
             self._past.pop(pair_id, None)
             self.live[pair_id] = after
-        self._remember_orders(pair)
+        self.known.remember(pair, now_ms)
         rows = changes(self._owner_of(pair), before, after, event, now_ms=now_ms, seq=self.next_seq())
         for row in rows:
             self._count(row, before)
@@ -265,13 +265,6 @@ class Book:
             self._days[date] = replace(
                 day, pairs=day.pairs - 1, wear=day.wear - cost, closed_volume=day.closed_volume - bought
             )
-
-    def _remember_orders(self, pair: Pair) -> None:
-        for leg in pair.legs():
-            if leg.order_id is not None:
-                self._known[pair.plan.symbol, leg.order_id] = pair.plan.pair_id
-        while len(self._known) > KNOWN_MAX:
-            del self._known[next(iter(self._known))]
 
     def _closed(self, before: oto.State | None, after: oto.Closed) -> None:
         pair = after.pair
@@ -298,12 +291,14 @@ class Book:
         if isinstance(row, FillRow):
             self._book_fill(row.exchange_time, row, 1)
             self.last_fill = row
+            if row.source == "synthetic":
+                self._invented[row.fill_id] = row.mul_point
         elif isinstance(row, RetractFill):
             assert before is not None, row
             for leg in oto.pair_of(before).legs():
                 for fill in leg.fills:
                     if fill.execution.fill_id == row.fill_id:
-                        self._retract(leg.side, fill, self._owner_of(oto.pair_of(before)).mul_point)
+                        self._retract(leg.side, fill, self._invented.pop(row.fill_id, Decimal(1)))
         tell(row, self.day, user=self._world.user, events=self._world.events, log=self.log, tally=self._world.tally)
 
     def _book_fill(self, at_ms: int, row: FillRow, sign: int) -> None:
@@ -329,12 +324,8 @@ class Book:
 
     def owner_of(self, symbol: str, order_id: str) -> str | None:
         """The pair, in memory, that this order belongs to."""
-        pair_id = self._known.get((symbol, order_id))
-        return pair_id if pair_id is not None and (pair_id in self.live or pair_id in self._past) else None
-
-    def is_ours(self, symbol: str, order_id: str) -> bool:
-        """Of this user's pairs, in memory or not."""
-        return (symbol, order_id) in self._known
+        pair_id = self.known.pair_of(symbol, order_id)
+        return pair_id if pair_id is not None and self.remembers(pair_id) else None
 
     def claimant(self, report: OrderReport) -> str | None:
         """The pair that an unknown order may belong to."""
@@ -357,24 +348,13 @@ class Book:
         """Of a look: the pair's own orders and those that nobody owns; a live pair's claim to these goes first."""
         contested = pair_id not in self.live and any(oto.wants_unknown(state) for state in self.live.values())
         unowned = None if contested else pair_id
-        return tuple(v for v in views if self._known.get((v.symbol, v.order_id), unowned) == pair_id)
+        return tuple(v for v in views if (self.known.pair_of(v.symbol, v.order_id) or unowned) == pair_id)
 
     def foreign(self, views: Iterable[OrderView]) -> list[OrderView]:
         """Of a look: orders that are certainly not ours and not written yet with this status."""
         if any(oto.wants_unknown(state) for state in self.live.values()):
             return []
-        found = []
-        for view in views:
-            if not self.is_ours(view.symbol, view.order_id) and self.is_news(view):
-                found.append(view)
-        return found
-
-    def is_news(self, order: OrderView | OrderReport) -> bool:
-        """Whether this status of an order that is not ours is told for the first time; noted."""
-        key = (order.symbol, order.order_id, order.status)
-        new = key not in self._foreign
-        self._foreign.add(key)
-        return new
+        return self.known.foreign(views)
 
     def alive(self, view: OrderView) -> bool:
         """Whether a foreign order concerns us: it is open, or it came while this incarnation watched."""
@@ -392,6 +372,7 @@ class Book:
 
     def pause(self, reason: PauseReason, detail: str) -> None:
         """Adds a pause; one that is in force already stays as it is."""
+        self.asks[reason] += 1
         if reason in self.pauses:
             return
         now_ms, hint = self._world.wall.now_ms(), HINTS.get(reason, "")
@@ -429,6 +410,8 @@ class Book:
 
     def configure(self, config: TradingConfig, revision: int) -> None:
         self.config, self.revision = config, revision
+        if days.remaining_quote(self.day, config, gate.mul_point(self.market)) > 0:
+            self._days[self.today] = replace(self.day, done_ms=None)  # the target was raised: not reached any more
         self._day_written = ""
 
     def audit(self, who: str, action: str, before: str | None, after: str | None) -> AuditRow:

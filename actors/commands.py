@@ -37,6 +37,10 @@ TOLD_BY_A_LOOK: frozenset[PauseReason] = frozenset({"CLOCK_SKEW", "EXCHANGE_UNRE
 """A paused user without a pair asks the exchange for nothing, so what is known of these is as old as the pause."""
 
 
+Known = dict[PauseReason, tuple[Pause, int]]
+"""Pauses, and how often each had been asked for."""
+
+
 class Answer(Struct, frozen=True):
     """Comes back from the outbox once the rows of a command are durable."""
 
@@ -48,7 +52,7 @@ class Commands:
 
     def __init__(self, trader: Trader) -> None:
         self._trader = trader
-        self._resuming: list[tuple[Asked, dict[PauseReason, Pause]]] = []  # with the pauses that were to end
+        self._resuming: list[tuple[Asked, Known]] = []  # with the pauses that were to end
         self._gone: dict[PauseReason, int] = {}  # since when (mono_ms) the cause of an auto-resumable pause is gone
         self._lifting: frozenset[PauseReason] = frozenset()
         self._probed = 0
@@ -148,11 +152,13 @@ class Commands:
             trader.world.keeper.post(KeepKey(trader.world.user))
         if self._refused(asked, heard=False):
             return
-        self._resuming.append((asked, dict(trader.book.pauses)))
+        book = trader.book
+        trader.outlook.unlock()
+        self._resuming.append((asked, {r: (pause, book.asks[r]) for r, pause in book.pauses.items()}))
         trader.outlook.close_gate()
 
-    def _refused(self, asked: Asked, known: dict[PauseReason, Pause] | None = None, *, heard: bool = True) -> bool:
-        """known: the pauses that the asker knew of; what has come since is not for him to have ended.
+    def _refused(self, asked: Asked, known: Known | None = None, *, heard: bool = True) -> bool:
+        """known: the pauses that the asker knew of; what has come since, or was asked for again, is not his to end.
 
         heard: the exchange has just been; else causes that only its answer can tell are left for later.
         """
@@ -160,7 +166,8 @@ class Commands:
         if not heard:
             present = {reason: why for reason, why in present.items() if reason not in TOLD_BY_A_LOOK}
         if known is not None:
-            present |= {r: pause.detail for r, pause in self._trader.book.pauses.items() if known.get(r) != pause}
+            book = self._trader.book
+            present |= {r: p.detail for r, p in book.pauses.items() if known.get(r) != (p, book.asks[r])}
         if present:
             text = "; ".join(f"{reason}: {why}" for reason, why in present.items())
             user = self._trader.world.user

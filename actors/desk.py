@@ -62,6 +62,7 @@ class World(Struct, frozen=True, kw_only=True):
     log: Log
     events: Events
     skew_ms: Callable[[], int | None] = lambda: None  # the exchange's clock minus ours; None: not measured yet
+    draining: Callable[[], bool] = lambda: False  # the daemon is about to stop: nothing new is opened
     store_down: Callable[[], bool] = lambda: False  # the store says that it cannot write
     tally: Tally = field(default_factory=Tally)
 

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 RETRY_MS = 2_000
 """Before a failed look, balance or token look-up is tried again."""
 
+LOCKED_OUT: frozenset[Trouble] = frozenset({"session", "human", "blocked"})
+LOCKED_OUT_MS = 60_000
+"""... if the exchange has shut the user out: until its owner has done something, only a look now and then (F26)."""
+
 THROTTLE_S = 10.0
 """A 429 that does not say how long (wire § 10.1: it should)."""
 
@@ -52,6 +56,7 @@ class Outlook:
         self.reconciled = False
         self.looking = False
         self.failures = 0
+        self._locked_out = False
         self.throttled_until: int | None = None
         self._gap = True
         self._wanted = False
@@ -125,7 +130,7 @@ class Outlook:
 
     def surveyed(self, found: desk.Surveyed) -> None:
         trader, book = self._trader, self._trader.book
-        self.looking, self.failures = False, 0
+        self.looking, self.failures, self._locked_out = False, 0, False
         trader.world.tally.looks["clean"] += 1
         baseline = self._gap
         if self.stream_mono is not None and self.stream_mono <= found.started.mono_ms:
@@ -163,7 +168,7 @@ class Outlook:
         if report.created_ms < book.born_ms:
             self.want_look()
             return
-        if not book.is_news(report):
+        if not book.known.is_news(report):
             return
         trader.world.tally.differences["foreign_order"] += 1
         trader.tasks.write([foreign_row(book.owner, report, trader.now().wall_ms)])
@@ -199,8 +204,13 @@ class Outlook:
             case _:
                 self.failures = 0
 
+    def unlock(self) -> None:
+        """Somebody has done something: new credentials, or a resume."""
+        self._locked_out, self.retry_due = False, None
+        self.want_look()
+
     def retry_later(self) -> None:
-        self.retry_due = self._trader.now().mono_ms + RETRY_MS
+        self.retry_due = self._trader.now().mono_ms + (LOCKED_OUT_MS if self._locked_out else RETRY_MS)
 
     def retry_over(self) -> bool:
         if self.retry_due is not None and self._trader.now().mono_ms >= self.retry_due:
@@ -216,6 +226,7 @@ class Outlook:
         if trouble == "throttled":
             wait_s = retry_after_s if retry_after_s is not None else THROTTLE_S
             self.throttled_until = self._trader.now().mono_ms + int(wait_s * 1000)
+        self._locked_out = self._locked_out or trouble in LOCKED_OUT
         if trouble in UNREACHED:
             self.failures += 1
             if self.failures >= UNREACHABLE:

@@ -32,6 +32,7 @@ from actors.domain.proof import Instant
 from actors.domain.turn import begin, next_due, recover, step
 from actors.durable import Durability
 from actors.errors import MailboxFull
+from actors.facts import facts_of
 from actors.guard import Guard
 from actors.markets import Markets
 from actors.messages import Drain, KeyRefused, LoadTrader, SessionRenewed
@@ -61,7 +62,7 @@ async def run(
     """
     record = await world.store.ask(LoadTrader(world.user, days.date_of(world.wall.now_ms())))
     trader = Trader(world, settings, Book(world, record))
-    trader.draining = trader.reducing = reducing
+    trader.reducing = reducing
     async with trio.open_nursery() as nursery:
         await trader.live(nursery, inbox, task_status)
         nursery.cancel_scope.cancel()
@@ -87,7 +88,6 @@ class Trader:
         self.purse = Purse(self)
         self.durable = Durability(self, settings.store_slow_s)
         self.guard = Guard(self)
-        self.draining = False
         self.stopping = False
         self.reducing = False
         self._alarm_scope = trio.CancelScope()
@@ -95,6 +95,11 @@ class Trader:
 
     def now(self) -> Instant:
         return Instant(self.world.wall.now_ms(), round(trio.current_time() * 1000))
+
+    @property
+    def draining(self) -> bool:
+        """Nothing new is opened. The daemon's word counts from when it is given, not from when it is heard."""
+        return self.reducing or self.stopping or self.world.draining()
 
     def post(self, message: object) -> None:
         """For tasks and callbacks. Raises: MailboxFull, which ends the incarnation."""
@@ -235,11 +240,11 @@ class Trader:
     def _news(self, news: object) -> None:
         match news:
             case Drain():
-                self.draining = True
+                pass  # it wakes the loop: `draining` is so already
             case Stop():
-                self.draining = self.stopping = True
+                self.stopping = True
             case SessionRenewed():
-                self.outlook.want_look()
+                self.outlook.unlock()
             case _:
                 raise AssertionError(news)
 
@@ -250,7 +255,7 @@ class Trader:
             pair_id = self.book.claimant(report)
         if pair_id is not None:
             self.turn(pair_id, oto.Reported(report))
-        elif self.book.recovered and not self.book.is_ours(report.symbol, report.order_id):
+        elif self.book.recovered and self.book.known.pair_of(report.symbol, report.order_id) is None:
             self.outlook.foreign(report)
         else:  # of a pair that is not taken up yet, or forgotten: the look tells what it meant
             self.log.info("report_left_to_look", order_id=report.order_id, status=report.status)
@@ -273,6 +278,9 @@ class Trader:
         elif what.event == INTENT_DURABLE:
             self.turn(what.pair_id, oto.Cancel("stop"))
             self.turn(what.pair_id, what.event)
+        elif isinstance(what.event, oto.Durable) and what.event.what.startswith("sale:"):
+            number = int(what.event.what.removeprefix("sale:"))
+            self.turn(what.pair_id, oto.SaleEnded(number, oto.NOT_DURABLE))
 
     def _may_open(self) -> bool:
         """A slow store may have taken so long that the user's trading has ended meanwhile."""
@@ -281,6 +289,9 @@ class Trader:
     # -- turns
 
     def turn(self, pair_id: str, event: oto.Event) -> None:
+        if not self.book.remembers(pair_id):  # closed, and pushed out by later ones, while this was on its way
+            self.log.info("news_of_forgotten_pair", pair_id=pair_id, what=type(event).__name__)
+            return
         before = self.book.state_of(pair_id)
         after, effects = step(before, event, self.now())
         self._moved(before, after, type(event).__name__, effects)
@@ -398,33 +409,7 @@ class Trader:
                 self.turn(row.pair_id, oto.Cancel("stop"))
 
     def facts(self) -> gate.Facts:
-        now = self.now()
-        quote = self.markets.quote()
-        return gate.Facts(
-            user=self.world.user,
-            config=self.book.config,
-            wanted=self.book.wanted,
-            pauses=tuple(self.book.pauses.values()),
-            day=self.book.day,
-            market=self.book.market,
-            quote=quote,
-            feed_down_mono=self.markets.down_mono,
-            now_ms=now.wall_ms,
-            now_mono=now.mono_ms,
-            started_mono=self.started_mono,
-            reconciled=self.outlook.reconciled,
-            stream_mono=self.outlook.stream_mono,
-            ever_streamed=self.outlook.ever_streamed,
-            closed_mono=self.book.closed_mono,
-            free=self.purse.free,
-            held=self.purse.held,
-            short_since_mono=self.purse.short_since,
-            throttled_until_mono=self.outlook.throttled_until,
-            skew_ms=self.world.skew_ms(),
-            store_down=self.world.store_down(),
-            price_age_max_ms=int(self.settings.price_age_s_max * 1000),
-            credit_lag_ms=int(self.settings.credit_lag_s * 1000),
-        )
+        return facts_of(self)
 
     # -- the alarm
 

@@ -170,6 +170,7 @@ def trader_of(daemon: Daemon, user: str) -> ChildSpec:
         log=outside.log.bind(child=f"traders/{user}"),
         events=outside.bus,
         tally=outside.tally,
+        draining=lambda: daemon.draining,
         # Nothing is begun whose intent could not become durable now (F48, F59).
         store_down=lambda: bool(daemon.store_shown.value and daemon.store_shown.value.unavailable_since_ms),
     )

@@ -34,7 +34,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from actors.domain.orders import Execution, OrderReport, Outcome
+from actors.domain.orders import Execution, OrderReport, Outcome, Refused
 from actors.domain.pair import Pair
 from actors.domain.proof import Absence, Look
 from actors.domain.trading import PairOutcome, PauseReason, Phase
@@ -177,6 +177,10 @@ class PlaceEnded(Struct, frozen=True, tag=True):
 class SaleEnded(Struct, frozen=True, tag=True):
     number: int
     outcome: Outcome
+
+
+NOT_DURABLE = Refused("NOT_DURABLE", "the store refuses the rows of its intent")
+"""The ending of a sale that never left, because its intent can never become durable."""
 
 
 class CancelEnded(Struct, frozen=True, tag=True):

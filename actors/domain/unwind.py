@@ -257,7 +257,8 @@ def _next_sale(turn: Turn, state: oto.Unwinding, market: Decimal) -> None:
 
 def _sale_ended(turn: Turn, state: oto.Unwinding, event: oto.SaleEnded) -> None:
     sale = current(turn.pair)
-    if sale is None or sale.number != event.number or sale.state != "air":
+    unsent = event.outcome == oto.NOT_DURABLE and sale is not None and sale.state == "intent"
+    if sale is None or sale.number != event.number or (sale.state != "air" and not unsent):
         raise IllegalEvent(f"sale {event.number} ended twice", where=turn.where, do="report this bug")
     match event.outcome:
         case Accepted(order_ids=(order_id,)):
@@ -268,7 +269,7 @@ def _sale_ended(turn: Turn, state: oto.Unwinding, event: oto.SaleEnded) -> None:
         case Accepted():
             turn.wish(oto.Alarm(f"sale reply names {len(event.outcome.order_ids)} orders instead of 1"))
             _doubt(turn, sale)
-        case Refused() if candidates(_wanted(turn.pair, sale), turn.live.early, ()):
+        case Refused() if not unsent and candidates(_wanted(turn.pair, sale), turn.live.early, ()):
             turn.wish(oto.Alarm(f"sale refused with {event.outcome.code}, but an order like it was reported"))
             _doubt(turn, sale)
         case Refused():

@@ -13,6 +13,7 @@ from actors.book import PAST_MAX
 from actors.domain import gate, oto
 from actors.domain.orders import Accepted, Execution, OrderReport, OrderView
 from actors.domain.pair import new_pair
+from actors.known import FOREIGN_MAX, LOADED_MS, Known
 from actors.messages import Configure, Granted, Over, PauseTrading, ResumeTrading, StartTrading, StopTrading
 from actors.rows import FillRow, OrderRow
 from tests.actors.fakes import EPOCH_MS, market
@@ -168,7 +169,7 @@ async def test_a_look_that_closes_a_pair_with_a_full_memory_harms_nobody(kit, au
 
 
 async def test_a_report_of_a_forgotten_pair_is_not_of_somebody_else(kit, autojump_clock):
-    kit.book._known["ALPHA_22USDT", "77"] = "alice-2026-09-21-1"
+    kit.book.known._owners["ALPHA_22USDT", "77"] = ("alice-2026-09-21-1", EPOCH_MS)
     kit.say(desk.Heard(report("77")))
     assert [*kit.book.pauses] == []
     assert [row for row in kit.acked() if isinstance(row, OrderRow)] == []
@@ -293,3 +294,52 @@ async def test_old_frames_of_a_foreign_order_that_is_over_pause_nobody(kit, auto
     kit.looked(view("900", status="CANCELED", created_ms=old))
     assert [*kit.book.pauses] == []
     assert len(kit.spawned("survey")) == looks + 1, "a look has judged it"
+
+
+async def test_news_of_a_pair_that_is_forgotten_harm_nobody(kit, autojump_clock):
+    kit.say(desk.PairNews("alice-2026-09-21-1", oto.ExecutionsRead("77", ())))
+    assert kit.book.live == {}
+
+
+async def test_a_pause_that_is_asked_for_again_while_a_resume_is_under_way_is_not_lifted_by_it(kit, autojump_clock):
+    kit.ask(PauseTrading("op", "first"))
+    kit.acked()
+    resumed = kit.ask(ResumeTrading("op"))
+    kit.ask(PauseTrading("other", "second"))
+    kit.looked()
+    kit.acked()
+    assert [*kit.book.pauses] == ["OPERATOR"]
+    assert "still there" in str(resumed.error)
+
+
+async def test_a_target_that_is_raised_is_not_reached_any_more_and_is_dated_anew(kit, autojump_clock):
+    kit.book.done(EPOCH_MS)
+    kit.acked()
+    kit.ask(Configure(replace(CONFIG, target_volume=D(900)), 2, "op"))
+    rows = [row for row in kit.acked() if type(row).__name__ == "UserDayRow"]
+    assert [row.done_at for row in rows] == [None]
+    kit.book.done(EPOCH_MS + 5)
+    assert kit.book.day.done_ms == EPOCH_MS + 5
+
+
+async def test_nothing_begins_from_the_moment_at_which_the_daemon_is_to_stop(autojump_clock):
+    kit = Kit(draining=lambda: True)
+    kit.ready()
+    kit.funded()
+    assert kit.spawned("permit") == []
+
+
+def test_own_orders_that_were_forgotten_are_nobodys():
+    known = Known([("S", "1", "alice-1")], EPOCH_MS)
+    old = EPOCH_MS - LOADED_MS - 1
+    over = [view(order_id="2", status="FILLED", created_ms=old), view(order_id="3", status="FILLED")]
+    assert [found.order_id for found in known.foreign([*over, view(order_id="4", created_ms=old)])] == ["3", "4"]
+    assert known.foreign(over) == [], "each status of an order is told once"
+
+
+def test_what_is_told_of_others_is_bounded():
+    known = Known([], EPOCH_MS)
+    for number in range(FOREIGN_MAX + 10):
+        assert known.is_news(view(order_id=str(number)))
+    assert known.is_news(view(order_id="1")), "forgotten"
+    assert not known.is_news(view(order_id=str(FOREIGN_MAX)))

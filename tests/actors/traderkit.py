@@ -93,12 +93,12 @@ def record(**changes):
 class Kit:
     """trader: its loop, one message at a time. rows: what it wrote, as (rows, then)."""
 
-    def __init__(self, **changes):
+    def __init__(self, *, draining=lambda: False, **changes):
         self.feeds, self.keeper, self.nursery = FakeFeeds(), Post(), Nursery()
         world = desk.World(
             user="alice", exchange=None, store=Post(), rows=ListRows(), tokens=Post(), keeper=self.keeper,
             feeds=self.feeds, key=Cell(), snapshot=Cell(), sockets=None, wall=VirtualWall(), rng=Random(1),
-            log=ListLog(), events=ListEvents(),
+            log=ListLog(), events=ListEvents(), draining=draining,
         )  # fmt: skip
         self.trader = Trader(world, desk.Settings(ws_user="ws://x"), Book(world, record(**changes)))
         self.trader.nursery = self.nursery

@@ -429,3 +429,10 @@ def test_the_outcome_of_a_pair_that_somebody_ended_stays_external():
     offered(story).tell(sale_report(SALE, RELEASED, MARKET, "FILLED", fill=sold))
     assert story.outcome == "external"
     assert (BOUGHT, FILLED.execution, PENDING) == (FILLED.execution, BOUGHT, story.pair.pending.order_id)
+
+
+def test_a_sale_whose_intent_can_never_be_durable_is_not_sent_and_the_next_is_tried():
+    story = unwinding_intent().tell(oto.SaleEnded(1, oto.NOT_DURABLE))
+    assert (story.wished(oto.PlaceSale, ever=True), story.pair.sales[0].state) == ([], "refused")
+    story.wait(60_000).tell(oto.Priced(MARKET))
+    assert story.last == [oto.Persist("sale:2")]

