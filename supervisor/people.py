@@ -32,13 +32,12 @@ from actors.messages import (
     TraderSnapshot,
     UserRecord,
 )
-from actors.ports import Address, Events, Log, PrivateExchange, Vault, Wall
+from actors.ports import Address, Events, Log, Vault, Wall
 from actors.rows import Row
 from actors.store import StoreRows
-from supervisor import crashes, users
+from supervisor import crashes, prudence, users
 from supervisor.document import Problem, Problems, unknown
 from supervisor.life import leaves
-from supervisor.prudence import judge
 from supervisor.userfile import ONE_OF, TRADING, check_trading, check_user, load_users
 from supervisor.users import Applied, UserWish
 
@@ -57,15 +56,11 @@ FORCE_S = 10.0
 T = TypeVar("T")
 
 
-class House(Protocol):
+class House(prudence.House, Protocol):
     """What is needed of the rest of the daemon; the wiring is one."""
 
     store: Address
-    tokens: Address
     wall: Wall
-    rate: float
-
-    def records(self) -> Mapping[str, UserRecord]: ...
 
     def remember(self, record: UserRecord) -> None: ...
 
@@ -85,8 +80,6 @@ class House(Protocol):
     def trader(self, user: str) -> Address | None: ...
 
     def snapshot(self, user: str) -> TraderSnapshot | None: ...
-
-    def exchange(self, user: str) -> PrivateExchange: ...
 
     async def until_flat(self, user: str) -> None:
         """Returns when the trader shows no live pair."""
@@ -232,7 +225,7 @@ class People:
             for wish in wishes
             if wish.trading is not None and (wish.user not in records or records[wish.user].config != wish.trading)
         }
-        return await judge(self.house, news, where="users.{user}.trading", force=force)
+        return await prudence.judge(self.house, news, where="users.{user}.trading", force=force)
 
     # -- configuration
 
@@ -268,7 +261,7 @@ class People:
             wish = UserWish(user=user, trading=trading)
             warnings: tuple[str, ...] = ()
             if trading != record.config:
-                warnings = await judge(self.house, {user: trading}, where="trading", force=force)
+                warnings = await prudence.judge(self.house, {user: trading}, where="trading", force=force)
             applied = await self._make([wish], who, action="config.set")
             return Changed(record=self.record(user), changed=applied.differences.get(user, {}), warnings=warnings)
 

@@ -13,11 +13,14 @@ from typing import Protocol
 import trio
 
 from actors.domain.instrument import Market
+from actors.domain.money import EXACT
+from actors.domain.quotes import Quote
 from actors.domain.trading import TradingConfig
 from actors.errors import AskFailed, ExchangeError, ProtocolChanged, Refusal, StoreError, TokenError
 from actors.messages import Resolve, UserRecord
 from actors.ports import Address, PrivateExchange
 from supervisor.document import Problem, Problems
+from supervisor.userfile import OFFSET_SLIP, SLIPS
 
 TOKEN_S_MAX = 4.0  # the catalogue answers from memory; a missing token has it read the exchange's lists first
 WALLET_S_MAX = 3.0
@@ -32,6 +35,10 @@ class House(Protocol):
     rate: float
 
     def records(self) -> Mapping[str, UserRecord]: ...
+
+    def feed(self, token: str) -> tuple[object, Quote | None]:
+        """The quote is None where nobody trades the token yet: then no price is known."""
+        ...
 
     def exchange(self, user: str) -> PrivateExchange: ...
 
@@ -51,6 +58,7 @@ async def judge(house: House, news: Mapping[str, TradingConfig], *, where: str, 
             nursery.start_soon(one.look_at_wallets)
     for one in judges.values():
         one.hear(tokens[one.trading.token])
+        one.look_at_price()
     problems = [problem for one in judges.values() for problem in one.problems]
     refused = [one.refused for one in judges.values() if one.refused is not None]
     if len(judges) == 1 and len(problems) == 1 and refused:
@@ -100,25 +108,54 @@ class _Judge:
         self.refused = name.error
         self.problems.append(Problem(f"{self._where}.token", f'"{self.trading.token}"', str(name.error)))
 
+    def _slip(self, key: str, value: Decimal, text: str) -> None:
+        """A problem; a warning if it is meant."""
+        if self._force:
+            self.warnings.append(f"{self._user}: {key} is {text}")
+        else:
+            meant = f"{text}: a slip of the decimal point? If meant: --force"
+            self.problems.append(Problem(f"{self._where}.{key}", f"{value:f}", meant))
+
+    def _price(self) -> Decimal | None:
+        quote = self._house.feed(self.trading.token)[1]
+        return quote.price if quote is not None else None
+
+    def _amount(self) -> tuple[str, Decimal | None]:
+        """USDT for one pair, and the key that says so; None where that depends on a price that nobody knows."""
+        if self.trading.order_amount is not None:
+            return "order_amount", self.trading.order_amount
+        quantity, price = self.trading.order_quantity, self._price()
+        return "order_quantity", None if price is None or quantity is None else EXACT.multiply(quantity, price)
+
+    def look_at_price(self) -> None:
+        """What percent and USDT have bounds for (userfile.py) and fixed offsets and quantities have not."""
+        price, trading = self._price(), self.trading
+        if price is None:
+            return
+        if trading.offset_mode == "fixed":
+            most = EXACT.multiply(price, OFFSET_SLIP / 100)
+            for key, offset in (("buy_offset", trading.buy_offset), ("sell_offset", trading.sell_offset)):
+                if abs(offset) > most:
+                    self._slip(key, offset, f"more than {OFFSET_SLIP} percent of the price, {price:f}")
+        key, amount = self._amount()
+        if key == "order_quantity" and amount is not None and amount > SLIPS["order_amount"]:
+            self._slip(key, trading.order_quantity or amount, f"worth {amount:.2f} {QUOTE} a pair")
+
     async def look_at_wallets(self) -> None:
-        amount, record = self.trading.order_amount, self._house.records().get(self._user)
+        record = self._house.records().get(self._user)
+        key, amount = self._amount()
         if amount is None or record is None or record.credentials != "valid":
             return
-        if record.config is not None and record.config.order_amount == amount:
+        if record.config is not None and getattr(record.config, key) == getattr(self.trading, key):
             return
         try:
             with trio.fail_after(WALLET_S_MAX * self._house.rate):
                 balances = await self._house.exchange(self._user).wallets()
         except (ExchangeError, ProtocolChanged, trio.TooSlowError) as error:
             why = str(error) or "no answer in time"
-            self.warnings.append(f"{self._user}: order_amount could not be compared with the balance: {why}")
+            self.warnings.append(f"{self._user}: {key} could not be compared with the balance: {why}")
             return
         total = sum((balance.total for balance in balances if balance.asset == QUOTE), Decimal(0))
         if amount <= total:
             return
-        text = f"beyond the balance of {total:f} {QUOTE}"
-        if self._force:
-            self.warnings.append(f"{self._user}: order_amount is {text}")
-        else:
-            meant = f"{text}: a slip of the decimal point? If meant: --force"
-            self.problems.append(Problem(f"{self._where}.order_amount", f"{amount:f}", meant))
+        self._slip(key, getattr(self.trading, key), f"beyond the balance of {total:f} {QUOTE}")

@@ -22,7 +22,7 @@ from supervisor.keyring import Keyring
 from supervisor.mailbox import Mailbox
 from supervisor.people import People
 from tests.adapters.duck_rows import pair
-from tests.control.daemon import FixedWall, QuietLog, TokensBox, Wallets, snapshot
+from tests.control.daemon import FEED, QUOTE, FixedWall, QuietLog, TokensBox, Wallets, snapshot
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -111,6 +111,9 @@ class House:
 
     def snapshot(self, user: str) -> Any:
         return self.snapshots.get(user)
+
+    def feed(self, token: str) -> tuple[Any, Any]:
+        return FEED, QUOTE if token == "KOGE" else None
 
     def exchange(self, user: str) -> Wallets:
         return self.wallets

@@ -246,6 +246,27 @@ async def test_an_amount_beyond_the_balance_is_a_slip_unless_meant(house):
     assert "beyond the balance" in changed.warnings[0]
 
 
+async def test_a_quantity_is_worth_what_the_price_says(house):
+    await with_credentials(house)
+    with pytest.raises(Problems, match="order_quantity = 209: beyond the balance of 10000 USDT"):
+        await house.people.configure("alice", {"order_quantity": "209"}, who=WHO)
+    with pytest.raises(Problems, match=r"order_quantity = 2000: worth 96004\.20 USDT a pair"):
+        await house.people.configure("alice", {"order_quantity": "2000"}, who=WHO)
+    changed = await house.people.configure("alice", {"order_quantity": "2000"}, force=True, who=WHO)
+    assert len(changed.warnings) == 2
+    house.feed = lambda token: (None, None)  # nobody trades it yet: its trader will find out
+    assert (await house.people.configure("alice", {"order_quantity": "2001"}, who=WHO)).warnings == ()
+
+
+async def test_a_fixed_offset_is_measured_against_the_price(house):
+    await alice(house)
+    offsets = {"offset_mode": "fixed", "buy_offset": "9.61", "sell_offset": "-9.6"}
+    with pytest.raises(Problems, match=r"1 mistake .*\n.*buy_offset = 9\.61: more than 20 percent of the price, 48"):
+        await house.people.configure("alice", offsets, who=WHO)
+    changed = await house.people.configure("alice", offsets, force=True, who=WHO)
+    assert "more than 20 percent" in changed.warnings[0]
+
+
 async def test_a_balance_that_cannot_be_read_is_a_warning(house):
     await with_credentials(house)
     house.wallets.held = ExchangeTrouble("busy", trouble="system")
