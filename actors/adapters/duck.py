@@ -23,7 +23,7 @@ from msgspec import Struct
 from actors.adapters.duck_dir import StateDir
 from actors.adapters.duck_file import OpenFile, duck_trouble, settings
 from actors.adapters.duck_found import Found
-from actors.adapters.duck_publish import Publisher
+from actors.adapters.duck_publish import TOTALS, Publisher
 from actors.adapters.duck_queries import answer
 from actors.errors import StoreError, StoreLost, StoreRefused
 from actors.ports import Log, Wall
@@ -110,6 +110,7 @@ class DuckDatabase:
         self._file: OpenFile | None = None
         self._publisher = Publisher(self._dir, instance)
         self._found = Found()
+        self._totalled = False  # this process has seen to totals.duckdb
 
     def statistics(self) -> DuckStatistics:
         file = self._file
@@ -157,15 +158,16 @@ class DuckDatabase:
             now_ms = self._wall.now_ms()
             parts = await self._run(lambda: self._counting(lambda: self._pending(now_ms)))
         trouble: StoreError | None = None
-        for part in parts:
+        for part in (*parts, TOTALS) if parts or not self._totalled else ():
             try:
                 await self._publish(part, now_ms)
             except StoreLost:
                 raise
             except StoreError as error:
                 trouble = error  # one day's trouble holds up no other
-        if parts:
+        if parts or not self._totalled:
             await self._run(self._publisher.write_scripts)
+            self._totalled = trouble is None
         if trouble is not None:
             raise trouble
         return bool(parts)

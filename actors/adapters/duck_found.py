@@ -4,7 +4,8 @@ Publishing makes a day's file anew from the live tables, where it is not the ver
 --accept-lost-records, a restored backup or a removed live/ that would destroy the only place of some rows. So before
 anything is published, each file that the database does not know is looked at:
 
-    ours      it has rows of that day and lost none: a kill came between the renaming and its note; it is made anew
+    ours      the database has rows of that day and lost none: a kill came between the renaming and its note, or
+              somebody changed the file; it is made anew
     adopted   the day is over, and no row of it is live (or reconciling does not reach back that far): from now on the
               day has left, and the file is where its records are (duck_retention.py)
     kept      all else: copied to analytics/kept/, where no view looks, before it is made anew from the live tables. A
@@ -59,6 +60,8 @@ def take_in(connection: duckdb.DuckDBPyConnection, analytics: Path, instance: st
             continue
         live = _is_live(connection, day)
         if live and not lost:
+            if made_of is not None and _of_disk(made_of) != _of_disk(stamp(file, instance)):
+                _publish_again(connection, day)
             continue
         holds = _holds(file, _DAY)
         if holds is False:
@@ -69,7 +72,7 @@ def take_in(connection: duckdb.DuckDBPyConnection, analytics: Path, instance: st
             adopted.append(day_text(day))
         else:
             _keep(file, analytics / "kept", moved=holds is None)
-            connection.execute(f"INSERT OR IGNORE INTO unpublished VALUES ({day})").fetchall()
+            _publish_again(connection, day)
             kept.append(day_text(day))
     catalogue = analytics / duck_views.CATALOGUE_FILE
     if (lost or not connection.execute(_HAS_USERS).fetchall()) and _holds(catalogue, _CATALOGUE):
@@ -82,6 +85,20 @@ def stamp(file: Path, instance: str) -> str:
     with disk_trouble(file):
         found = file.stat()
     return f"{found.st_size} {found.st_mtime_ns} {duck_shadow.form(instance)}"
+
+
+def form_of(made_of: str) -> str:
+    """The last part of a stamp: files with the same one have the same tables."""
+    return made_of.rpartition(" ")[2]
+
+
+def _of_disk(made_of: str) -> str:
+    """Without the way in which it was made: a final day is not made anew because this otod makes them otherwise."""
+    return made_of.rpartition(" ")[0]
+
+
+def _publish_again(connection: duckdb.DuckDBPyConnection, day: int) -> None:
+    connection.execute(f"INSERT OR IGNORE INTO unpublished VALUES ({day})").fetchall()
 
 
 _KNOWN: Final = "SELECT part, file, left_at IS NOT NULL FROM days"

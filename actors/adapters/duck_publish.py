@@ -27,7 +27,7 @@ from typing import Final
 import duckdb
 from msgspec import Struct
 
-from actors.adapters import duck_found, duck_shadow, duck_views
+from actors.adapters import duck_found, duck_retention, duck_shadow, duck_totals, duck_views
 from actors.adapters.duck_dir import PUBLISHED_MODE, StateDir, disk_trouble, sync_directory, sync_file
 from actors.adapters.duck_schema import CATALOGUE, DAY_MS, day_text
 from actors.errors import StoreError
@@ -36,6 +36,7 @@ STORAGE_VERSION: Final = "v1.4.0"  # what DuckDB 1.4 and everything after it can
 FINAL_AFTER_MS: Final = 15 * 60_000  # after a day's end, and after the last of its pairs was closed
 SLICE_ROWS: Final = 125_000  # a row group (122,880), which goes straight into the file; a step takes 0.15 s of CPU
 SHADOWS_MAX: Final = 2  # today, and around midnight yesterday
+TOTALS: Final = -2  # a part beside the days and CATALOGUE; always pending, and mostly nothing is to be done
 _NEW = ".new"
 
 
@@ -58,6 +59,8 @@ class Publisher:
         self._instance = instance
         self._distrusted: set[int] = set()  # days whose last publication failed: they are made anew
         self._shadows: list[int] = []  # days whose shadow is what was published last, the latest at the end
+        self._totals = duck_totals.Totals(directory.analytics)
+        self._forms: set[str | None] = {None}  # ways in which the days that are there were made; None: not known
         self.files = 0  # written so far
 
     def start(self) -> None:
@@ -97,7 +100,9 @@ class Publisher:
         Raises: StoreError; what was published before is untouched, and the part stays pending.
         """
         published = f"DELETE FROM unpublished WHERE part = {part}"
-        if part == CATALOGUE:
+        if part == TOTALS:
+            yield from self._publishing_totals(connection)
+        elif part == CATALOGUE:
             new = self._fresh(self._analytics / f".{duck_views.CATALOGUE_FILE}{_NEW}")
             with _attached(connection, new):
                 _together(connection, duck_shadow.make_catalogue(self._instance))
@@ -117,7 +122,9 @@ class Publisher:
     def write_scripts(self) -> None:
         """views.sql and views-1.4.sql, when their text changed (a new day, another place). Raises: StoreError."""
         texts = {
-            "views.sql": duck_views.glob_script(self._analytics),
+            "views.sql": duck_views.glob_script(
+                self._analytics, through=self._totals.through, alike=len(self._forms) == 1 and None not in self._forms
+            ),
             "views-1.4.sql": duck_views.attach_script(self._analytics),
         }
         with disk_trouble(self._analytics):
@@ -165,6 +172,40 @@ class Publisher:
             f"INSERT INTO days VALUES ({day}, {final_at}, NULL, false, {duck_views.text(made_of)})"
             " ON CONFLICT (part) DO UPDATE SET final_at = excluded.final_at, emptied = false, file = excluded.file"
         )
+
+    def _publishing_totals(self, connection: duckdb.DuckDBPyConnection) -> Generator[None, None, None]:
+        known = connection.execute("SELECT part, file, final_at IS NOT NULL FROM days").fetchall()
+        forms = {day: duck_found.form_of(made_of) for day, made_of, _ in known if made_of is not None}
+        with disk_trouble(self._analytics):
+            self._forms = {forms.get(day) for day in duck_views.day_files(self._analytics)}
+            work = self._totals.work(day for day, _, final in known if final)
+        if work is None:
+            return
+        new = self._fresh(self._analytics / f".{duck_views.TOTALS_FILE}{_NEW}")
+        try:
+            if not work.anew:
+                self._copy(self._analytics / duck_views.TOTALS_FILE, new)
+            with _attached(connection, new):
+                _together(connection, duck_totals.begin(self._instance, work))
+                for files in duck_totals.batches(self._analytics, work):
+                    yield
+                    self._take(connection, files)
+        except BaseException:
+            self._totals.distrust()
+            raise
+        self._install(new, duck_views.TOTALS_FILE)
+        self._totals.note(work)
+
+    def _take(self, connection: duckdb.DuckDBPyConnection, files: list[Path]) -> None:
+        """A file that cannot be read has no sums: nobody else can read that day either, but all the others."""
+        try:
+            _together(connection, duck_totals.take(files))
+        except duckdb.Error:
+            readable = [file for file in files if duck_retention.readable(connection, file)]
+            if len(readable) == len(files):
+                raise
+            if readable:
+                _together(connection, duck_totals.take(readable))
 
     def _making(self, connection: duckdb.DuckDBPyConnection, file: Path, day: int) -> Generator[None, None, bool]:
         """The whole day, slice by slice; then what changed meanwhile. Its result: did anything?"""

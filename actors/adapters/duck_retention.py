@@ -95,11 +95,11 @@ def make_views(connection: duckdb.DuckDBPyConnection, analytics: Path) -> None:
     the past shall not keep the daemon from its work (the publisher tells, should such a day have to change).
     """
     found = connection.execute("SELECT part FROM days WHERE left_at IS NOT NULL ORDER BY part").fetchall()
-    days = [day for (day,) in found if (analytics / f"day_{day_text(day)}.duckdb").exists()]
+    days = [day for (day,) in found if _file(day, analytics).exists()]
     try:
         _make_views(connection, days, analytics)
     except duckdb.IOException:
-        _make_views(connection, [day for day in days if _readable(connection, day, analytics)], analytics)
+        _make_views(connection, [day for day in days if readable(connection, _file(day, analytics))], analytics)
 
 
 def _make_views(connection: duckdb.DuckDBPyConnection, days: Sequence[int], analytics: Path) -> None:
@@ -111,19 +111,24 @@ def _make_views(connection: duckdb.DuckDBPyConnection, days: Sequence[int], anal
             connection.execute(f"SELECT 1 FROM recorded_{table} LIMIT 0").fetchall()
 
 
-def _readable(connection: duckdb.DuckDBPyConnection, day: int, analytics: Path) -> bool:
-    file = duck_views.text(str(analytics / f"day_{day_text(day)}.duckdb"))
+def readable(connection: duckdb.DuckDBPyConnection, file: Path) -> bool:
+    """Is this a day's file that can be read?"""
+    name = duck_views.text(str(file))
     try:
-        connection.execute(f"SELECT count(*) FROM read_duckdb([{file}], table_name = 'fills')").fetchall()
-    except duckdb.IOException:
+        connection.execute(f"SELECT count(*) FROM read_duckdb([{name}], table_name = 'fills')").fetchall()
+    except duckdb.Error:
         return False
     return True
+
+
+def _file(day: int, analytics: Path) -> Path:
+    return analytics / f"day_{day_text(day)}.duckdb"
 
 
 def _recorded(table: str, days: Sequence[int], analytics: Path) -> str:
     if not days:
         return f"SELECT * FROM {table}"
-    files = ", ".join(duck_views.text(str(analytics / f"day_{day_text(day)}.duckdb")) for day in days)
+    files = ", ".join(duck_views.text(str(_file(day, analytics))) for day in days)
     number = f"CAST(epoch_ms({quoted(DAY_OF[table])}) // {DAY_MS} AS INTEGER)"
     extra = f", {_LIVE_ONLY[table]}" if table in _LIVE_ONLY else ""
     return (

@@ -56,6 +56,10 @@ TOTALS: Final = "day_totals"
 publication makes it anew where fills or pairs changed, which costs 35 ms of CPU at a million fills (bench/publish.py).
 """
 
+IN_TOTALS: Final = (TOTALS, "user_days")
+"""Tables that totals.duckdb has of all days but the newest (duck_totals.py). Their columns are for ever: the views read
+old and new files side by side and do not open them first to see who has which."""
+
 
 def totals(fills: str, pairs: str, day: str) -> str:
     """The rows of day_totals, out of the tables of one day's file. Sums are exact."""
@@ -117,6 +121,7 @@ VIEWS: Final[dict[str, str]] = {
 
 
 CATALOGUE_FILE: Final = "catalogue.duckdb"
+TOTALS_FILE: Final = "totals.duckdb"
 DAY_FILES: Final = "day_????-??-??.duckdb"
 """A copy of a day under another name is in no view: its rows would count twice."""
 
@@ -130,14 +135,27 @@ def day_files(analytics: Path) -> dict[int, Path]:
     return found
 
 
-def glob_script(analytics: Path) -> str:
-    """views.sql: every table and view over all day files, for DuckDB >= 1.5."""
-    pattern = f"{glob.escape(str(analytics.resolve()))}/{DAY_FILES}"
-    statements = [
-        f"CREATE OR REPLACE TEMP VIEW {table} AS\n"
-        f"    SELECT * FROM read_duckdb({text(pattern)}, table_name = '{table}', union_by_name = true);"
-        for table in (*PUBLISHED, TOTALS)
-    ]
+def glob_script(analytics: Path, *, through: int | None = None, alike: bool = False) -> str:
+    """views.sql: every table and view over all day files, for DuckDB >= 1.5.
+
+    through: how far totals.duckdb goes. alike: all days were made in one way. Else each view has to open all files when
+    it is made, to see who has which columns: half a second a view for a year of days.
+    """
+    place = str(analytics.resolve())
+    pattern = text(f"{glob.escape(place)}/{DAY_FILES}")
+    statements = []
+    for table in (*PUBLISHED, TOTALS):
+        union = "" if alike else ", union_by_name = true"
+        select = f"SELECT * FROM read_duckdb({pattern}, table_name = '{table}'{union})"
+        if through is not None and table in IN_TOTALS:
+            day = day_text(through)
+            older, newer = text(f"{place}/{TOTALS_FILE}"), text(f"{place}/day_{day}.duckdb")
+            select = (
+                f"SELECT * FROM read_duckdb({older}, table_name = '{table}') WHERE day <= DATE '{day}'\n"
+                f"    UNION ALL BY NAME SELECT * EXCLUDE (filename) FROM read_duckdb({pattern}, table_name = '{table}',"
+                f" filename = true)\n    WHERE filename > {newer}"
+            )
+        statements.append(f"CREATE OR REPLACE TEMP VIEW {table} AS\n    {select};")
     return _script("DuckDB >= 1.5", statements, _attached(analytics, CATALOGUE_FILE, "catalogue"))
 
 

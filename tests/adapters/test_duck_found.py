@@ -117,6 +117,24 @@ async def test_a_kill_within_a_publication_is_no_loss(tmp_path, wall):
     await again.close()
 
 
+@pytest.mark.parametrize("damage", [b"damaged", None])
+async def test_a_final_day_that_was_damaged_is_made_anew_at_the_next_start(tmp_path, wall, damage):
+    db = database(tmp_path, wall=wall)
+    await db.open()
+    await db.commit([[fill("1")]])
+    wall.at_ms += 2 * DAY_MS
+    await db.publish()
+    day = tmp_path / f"analytics/day_{DAY}.duckdb"
+    if damage is not None:
+        day.write_bytes(damage)
+    before = day.stat().st_ino
+    again = await reopened(db, tmp_path, wall=wall)
+    await again.publish()
+    assert fills(tmp_path) == ["1"]
+    assert (day.stat().st_ino == before) == (damage is None)
+    await again.close()
+
+
 @pytest.mark.parametrize("content", [b"", b"not a database", "foreign"])
 async def test_a_file_that_would_break_the_views_is_put_aside(published, wall, content):
     stray = published / f"analytics/day_{NEXT}.duckdb"

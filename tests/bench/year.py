@@ -1,4 +1,6 @@
-"""`daily` over a year of many users: what a person waits for, in published day files and in one big file (baseline).
+"""`daily` over a year of many users: what a person waits for.
+
+In the published files with views.sql; in the day files alone (without totals.duckdb); in one big file (baseline).
 
 python -m tests.bench.year [DAYS=20] [USERS=100] [FILLS_A_DAY=100000] [DIRECTORY]
 
@@ -16,7 +18,7 @@ from pathlib import Path
 
 import duckdb
 
-from actors.adapters import duck_shadow, duck_views
+from actors.adapters import duck_shadow, duck_totals, duck_views
 from actors.adapters.duck_schema import DAY_MS, day_number, day_text, ddl
 
 THREADS = 2
@@ -90,7 +92,26 @@ def make(directory, days, users, fills):
     connection.execute("CHECKPOINT big")
     connection.close()
     duckdb.connect(str(directory / "catalogue.duckdb")).close()
-    (directory / "views.sql").write_text(duck_views.glob_script(directory))
+
+
+def sum_up(directory):
+    """totals.duckdb of all days but the last, as the publisher makes it. Seconds that it took."""
+    files = duck_views.day_files(directory)
+    older = sorted(files)[:-1]
+    work = duck_totals.Work(through=older[-1], files=dict.fromkeys(older, ""), days=tuple(older), anew=True)
+    started = time.perf_counter()
+    with duckdb.connect(config={"threads": "1"}) as connection:
+        for statement in ddl():
+            connection.execute(statement)
+        connection.execute(f"ATTACH '{directory / duck_views.TOTALS_FILE}' AS {duck_shadow.FILE}")
+        for statement in duck_totals.begin("bench", work):
+            connection.execute(statement)
+        for batch in duck_totals.batches(directory, work):
+            for statement in duck_totals.take(batch):
+                connection.execute(statement)
+    (directory / "views.sql").write_text(duck_views.glob_script(directory, through=work.through, alike=True))
+    (directory / "views-days.sql").write_text(duck_views.glob_script(directory))
+    return time.perf_counter() - started
 
 
 def _whole_day(day):
@@ -107,17 +128,18 @@ def _keyless(statement):
 
 
 def ask(directory, what, name):
-    """In a process of its own: prints seconds of the first and of the best of three more, and memory in MB."""
+    """In a process of its own: seconds of the first, making the views included, and of the best of three more; MB."""
+    begun = time.perf_counter()
     connection = duckdb.connect(config={"threads": str(THREADS)})
-    if what == "files":
-        connection.execute((directory / "views.sql").read_text())
+    if what != "big":
+        connection.execute((directory / {"files": "views.sql", "days": "views-days.sql"}[what]).read_text())
     else:
         connection.execute(f"ATTACH '{directory / 'big.duckdb'}' AS big (READ_ONLY); USE big")
-    spent = []
+    spent, started = [], begun
     for _ in range(4):
-        started = time.perf_counter()
         rows = len(connection.execute(QUERIES[name]).fetchall())
         spent.append(time.perf_counter() - started)
+        started = time.perf_counter()
     memory = int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) / 1024
     print(
         f"{name:18s} {what:6s} {rows:7d} rows  first {spent[0]:7.3f} s  then {min(spent[1:]):7.3f} s  {memory:6.0f} MB"
@@ -132,14 +154,16 @@ def main():
     with tempfile.TemporaryDirectory() as made:
         directory = Path(sys.argv[4] if len(sys.argv) > 4 else made)
         directory.mkdir(parents=True, exist_ok=True)
-        if not (directory / "views.sql").exists():
+        if not (directory / "big.duckdb").exists():
             started = time.perf_counter()
             make(directory, days, users, fills)
             print(f"generated in {time.perf_counter() - started:.0f} s")
+        if not (directory / duck_views.TOTALS_FILE).exists():
+            print(f"summed up in {sum_up(directory):.1f} s")
         size = sum(file.stat().st_size for file in directory.glob("day_*")) / 2**20
         print(f"{days} days, {users} users, {days * fills} fills: {size:.0f} MB in day files")
         for name in QUERIES:
-            for what in ("files", "big"):
+            for what in ("files", "days", "big"):
                 subprocess.run(
                     [sys.executable, "-m", "tests.bench.year", "--ask", str(directory), what, name], check=True
                 )
