@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -117,7 +118,11 @@ class Service:
 
     async def run(self, wishes: tuple[users.UserWish, ...]) -> int:
         """Returns the exit code. Raises: OtodError."""
-        daemon, ending = await self._make_daemon(), self._ending
+        async with AsyncExitStack() as stack:
+            return await self._run(wishes, await self._make_daemon(stack))
+
+    async def _run(self, wishes: tuple[users.UserWish, ...], daemon: Daemon) -> int:
+        ending = self._ending
         self._daemon = daemon
         unit = Unit(self._notifier, daemon, self._logging.log)
         daemon.levers = Levers(
@@ -214,13 +219,17 @@ class Service:
             )
             self._logging.log.info("users_applied", created=applied.created, changed=applied.changed)
 
-    async def _make_daemon(self) -> Daemon:
+    async def _make_daemon(self, stack: AsyncExitStack) -> Daemon:
+        """stack: closes what belongs to the process and not to an actor."""
         settings, exchange = self._settings, self._settings.exchange
         urls = {"rest_base": exchange.rest_base, "ws_public": exchange.ws_public, "ws_user": exchange.ws_user}
         paper = None
         if exchange.mode == "paper":
             doors = await open_doors()
+            for listener in (*doors.http, *doors.ws):
+                stack.push_async_callback(listener.aclose)
             house = House(self._state_dir / "paper", now_ms=system_now_ms())
+            stack.callback(house.close)
             urls = doors.urls
             paper = partial(serve, house, doors, self._wall)
         place = Place(

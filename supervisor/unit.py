@@ -111,12 +111,15 @@ class Unit:
         self._note = f"stopping: {why}; "
 
     def reloading(self) -> None:
-        self._notifier.reloading()
+        """Before it is ready nobody is told of a reload: READY=1, which ends one, would end the start."""
+        if self.ready.is_set():
+            self._notifier.reloading()
 
     def reloaded(self, note: str = "") -> None:
         """note: shown until the next reload; what went wrong."""
         self._note = f"{note}; " if note else ""
-        self._notifier.tell("READY=1", status(f"{self._note}{self._shown}"))
+        if self.ready.is_set():
+            self._notifier.tell("READY=1", status(f"{self._note}{self._shown}"))
 
     def _standing(self) -> Standing:
         daemon = self._daemon

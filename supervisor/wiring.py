@@ -384,7 +384,12 @@ class Daemon:
     def tree(self) -> Node:
         return self._tree.statistics()
 
+    async def renew(self, path: str) -> Answer:
+        """Replaces an actor's incarnation; returns when the next one is up, or did not come up."""
+        return await self._tree.restart(path)
+
     async def restart(self, path: str) -> Answer:
+        """The same for whoever asks through control."""
         if path != "control":
             return await self._tree.restart(path)
         await trio.lowlevel.checkpoint()

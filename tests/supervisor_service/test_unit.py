@@ -174,6 +174,15 @@ async def test_a_reload_that_failed_stays_in_the_status(stage, autojump_clock):
     assert systemd.lines("STATUS")[-1] == "STATUS=1 trading, 1 paused; 0 pairs/min"
 
 
+async def test_a_reload_while_it_starts_does_not_make_it_ready(stage, autojump_clock):
+    systemd, daemon, unit, _ = stage
+    unit.reloading()
+    unit.reloaded("reload failed")
+    assert systemd.lines("RELOADING") == systemd.lines("READY") == []
+    await made_ready(daemon, unit)
+    assert systemd.lines("READY") == ["READY=1"]
+
+
 async def test_a_stop_says_why_and_asks_for_its_time(stage, autojump_clock):
     systemd, daemon, unit, _ = stage
     await made_ready(daemon, unit)
