@@ -136,7 +136,7 @@ class Runs(Protocol):
 
     def reconfigure(self, settings: desk.Settings, patience: Patience, kept: Mapping[str, Any]) -> None: ...
 
-    async def renew(self, path: str) -> Answer: ...
+    async def renew_actor(self, path: str) -> Answer: ...
 
 
 class Door(Protocol):
@@ -210,7 +210,7 @@ class Reload:
         failed: list[str] = []
 
         async def renew(path: str) -> None:
-            answer = await self._daemon.renew(path)
+            answer = await self._daemon.renew_actor(path)
             if answer.did == "failed":
                 failed.append(f"{path}: {answer.detail}")
 

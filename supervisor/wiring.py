@@ -384,7 +384,7 @@ class Daemon:
     def tree(self) -> Node:
         return self._tree.statistics()
 
-    async def renew(self, path: str) -> Answer:
+    async def renew_actor(self, path: str) -> Answer:
         """Replaces an actor's incarnation; returns when the next one is up, or did not come up."""
         return await self._tree.restart(path)
 

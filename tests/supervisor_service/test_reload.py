@@ -66,7 +66,7 @@ class Daemon:
     def reconfigure(self, settings, patience, kept):
         self.settings, self.patience, self.kept = settings, patience, kept
 
-    async def renew(self, path):
+    async def renew_actor(self, path):
         await trio.lowlevel.checkpoint()
         self.restarted.append(path)
         did = "failed" if path in self.broken and self.settings.stale_s == 7.0 else "restarted"
