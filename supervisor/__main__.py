@@ -17,6 +17,7 @@ from actors.adapters.vault import new_key as new_vault_key
 from actors.errors import ConfigError, IntegrityError, OtodError
 from supervisor import config, demo, exchange_alone, service
 from supervisor import install as installing
+from supervisor import simulate as simulation
 from supervisor.endings import root_of
 from supervisor.paper_house import token_names
 
@@ -165,6 +166,18 @@ def exchange(state_dir: Path | None, **given: Any) -> None:
     directory = (state_dir or paper_state_dir(os.environ, "otod-exchange")).absolute()
     options = exchange_alone.Options(state_dir=directory, **given)
     _end(partial(exchange_alone.run, options, partial(click.echo, color=False)))
+
+
+@main.command()
+@click.option("--apply", type=click.Path(path_type=Path, dir_okay=False), required=True, help="Users document.")
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Of the market and the trouble.")
+@click.option("--days", type=click.IntRange(1, 366), default=1, show_default=True, help="Whole UTC days.")
+@click.option("--replay", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="CSV of real trades.")
+@click.option("--faults", type=click.Choice(("none", "normal", "harsh")), default="none", show_default=True)
+@click.option("--json", "json", is_flag=True, help="For programs.")
+def simulate(**given: Any) -> None:
+    """What a configuration would have cost: days of it on the paper market, in a minute, without a daemon."""
+    _end(partial(simulation.run, simulation.Options(**given), Console(), Console(stderr=True)))
 
 
 def default_file() -> Path | None:
