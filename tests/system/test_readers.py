@@ -13,6 +13,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from actors.adapters import duck_totals
 from actors.adapters.duck_views import PUBLISHED, VIEWS
 from supervisor.ctl.export import export
 from tests.ctl.published import EXACT, state_directory
@@ -63,7 +64,11 @@ def environment(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def state_dir(tmp_path_factory):
-    return state_directory(tmp_path_factory.mktemp("it's a state"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(duck_totals, "DAYS_MIN", 1)
+        made = state_directory(tmp_path_factory.mktemp("it's a state"))
+    assert (made / "analytics/totals.duckdb").is_file()
+    return made
 
 
 def as_we_read_it(state_dir, script):
