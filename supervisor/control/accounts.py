@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Hashable
 from decimal import Decimal
+from functools import partial
 from typing import Any, TypeVar
 
 import trio
@@ -31,8 +32,8 @@ T = TypeVar("T")
 async def balance(call: Call, user: str) -> dict[str, Any]:
     exchange = _exchange(call, user)
     assets: list[dict[str, Any]] = []
-    for asking in (exchange.wallets, exchange.alpha_wallet):
-        assets += [_asset(held) for held in await _of_exchange(call, user, asking()) if held.total]
+    for what, asking in (("wallets", exchange.wallets), ("alpha_wallet", exchange.alpha_wallet)):
+        assets += [_asset(held) for held in await _of_exchange(call, user, what, asking) if held.total]
     totals: dict[str, Decimal] = {}
     for each in assets:
         totals[each["asset"]] = totals.get(each["asset"], Decimal(0)) + Decimal(each["total"])
@@ -64,11 +65,16 @@ def _exchange(call: Call, user: str) -> PrivateExchange:
     return call.office.exchange(user)
 
 
-async def _of_exchange(call: Call, user: str, asking: Awaitable[T]) -> T:
-    """The exchange's answer, or a refusal that says what it said: its trouble is no fault of ours."""
+async def _of_exchange(call: Call, user: str, what: Hashable, asking: Callable[[], Awaitable[T]]) -> T:
+    """The exchange's answer, or a refusal that says what it said: its trouble is no fault of ours.
+
+    what: the question; with other credentials it is another one.
+    """
+    record = call.office.records().get(user)
+    sealed = record.sealed if record is not None else None
     try:
         with trio.fail_after(EXCHANGE_ANSWERS_S_MAX * call.rate):
-            return await asking
+            return await call.lately.ask(user, (what, sealed and sealed.stored_at), asking)
     except trio.TooSlowError:
         what = f"the exchange gave no answer within {EXCHANGE_ANSWERS_S_MAX:g} s"
         raise Refusal(what, code="TIMEOUT", where=user, do="ask again in a while") from None
@@ -126,12 +132,13 @@ async def _volume_there(
     try:
         exchange = _exchange(call, user)
         if since_ms == today_ms and until_ms is None:
-            counted = await _of_exchange(call, user, exchange.user_volume())
+            counted = await _of_exchange(call, user, "user_volume", exchange.user_volume)
             return {"volume": None, "counted_volume": rounded(counted, 8), "trades": None, "from": "today's volume"}
         end_ms = min(until_ms or now_ms + DAY_MS, now_ms + DAY_MS)
         if end_ms - since_ms > HISTORY_DAYS_MAX * DAY_MS:
             return {"error": f"history is asked for {HISTORY_DAYS_MAX} days at most; name a shorter period"}
-        rows = await _of_exchange(call, user, exchange.history(start_ms=since_ms, end_ms=end_ms))
+        history = partial(exchange.history, start_ms=since_ms, end_ms=end_ms)
+        rows = await _of_exchange(call, user, ("history", since_ms, until_ms), history)
     except Refusal as refusal:
         return {"error": str(refusal)}
     bought = [row for row in rows if row.side == "BUY" and row.executed > 0]
@@ -147,7 +154,7 @@ async def _volume_there(
 async def _score(call: Call, user: str) -> dict[str, Any] | None:
     """The exchange's points of the last 15 days, if it tells them."""
     try:
-        score = await _of_exchange(call, user, _exchange(call, user).user_score())
+        score = await _of_exchange(call, user, "user_score", _exchange(call, user).user_score)
     except OtodError:
         return None
     days = [{"day": day.date, "points": day.points, "volume": amount(day.volume)} for day in score.days]

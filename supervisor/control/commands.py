@@ -17,6 +17,7 @@ from supervisor.access import OPERATOR, Rights
 from supervisor.bus import EventBus
 from supervisor.control import table
 from supervisor.control.arguments import Command
+from supervisor.control.lately import Lately
 from supervisor.control.office import Call, Office, not_permitted
 from supervisor.control.per_user import ON_USERS
 from supervisor.control.protocol import did_you_mean, error_object
@@ -46,10 +47,11 @@ async def perform(
     log: Log,
     rate: float = 1.0,
     rights: Rights = OPERATOR,
+    lately: Lately | None = None,
 ) -> Any:
     """Does one command and returns its data. who: "uid:pid", for the audit. rights: the caller's. Raises: OtodError."""
     command = table.find(cmd)
-    call = Call(office, bus, table.check(command, args), who, rate, rights)
+    call = Call(office, bus, table.check(command, args), who, rate, rights, lately or Lately(rate))
     if command.on_users:
         return await _on_users(command, call, log)
     if not (rights.acts or (rights.sees_all and not command.acts) or (command.common and rights.own)):

@@ -11,6 +11,7 @@ from supervisor.access import Rights
 from supervisor.bus import EventBus
 from supervisor.control import table
 from supervisor.control.commands import AllFailed, perform
+from supervisor.control.lately import Lately
 from supervisor.control.memory import ReplyMemory
 from supervisor.control.office import Office, not_permitted
 from supervisor.control.protocol import Request, RequestId, decode, encode_refusal, encode_reply
@@ -39,6 +40,7 @@ class Desk:
         self._memory = memory
         self._log = log
         self._rate = rate
+        self._lately = Lately(rate)
 
     async def answer(self, frame: bytes, caller: Caller) -> bytes:
         """Always a reply, whatever the frame. A stranger's is always the same one."""
@@ -85,6 +87,7 @@ class Desk:
                     log=self._log,
                     rate=self._rate,
                     rights=self._rights(caller),
+                    lately=self._lately,
                 )
         except trio.TooSlowError:
             return _timed_out(request.id)

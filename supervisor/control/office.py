@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from actors.domain.quotes import Quote
 from actors.errors import Refusal
@@ -14,6 +14,7 @@ from actors.ports import Address, PrivateExchange, Wall
 from actors.tally import Tally
 from supervisor.access import OPERATOR, Access, Rights
 from supervisor.bus import EventBus
+from supervisor.control.lately import Lately
 from supervisor.control.views import walk
 from supervisor.keyring import Keyring
 from supervisor.lifecycle import Node
@@ -107,6 +108,7 @@ class Call(Struct):
     who: str
     rate: float = 1.0
     rights: Rights = OPERATOR
+    lately: Lately = field(default_factory=Lately)
     nodes_seen: dict[str, Node] | None = None
 
     def nodes(self) -> dict[str, Node]:
