@@ -105,10 +105,14 @@ class Book:
     def market(self) -> Market | None:
         return self._markets.get(self.config.token)
 
+    def live_symbols(self) -> list[str]:
+        """Of the oldest live pair first."""
+        return [oto.pair_of(state).plan.symbol for state in self.live.values()]
+
     def market_of_live(self) -> Market | None:
         """Of the oldest live pair; not the one of the user's token if that was changed meanwhile."""
-        symbols = [oto.pair_of(state).plan.symbol for state in self.live.values()]
-        return next((found for found in self._markets.values() if found.instrument.symbol in symbols[:1]), None)
+        symbols = self.live_symbols()[:1]
+        return next((found for found in self._markets.values() if found.instrument.symbol in symbols), None)
 
     @property
     def symbol(self) -> str | None:

@@ -33,7 +33,7 @@ from actors.exchange.news import Ack, AggTrade, Book, ServerShutdown, StreamRefu
 from actors.exchange.stream import read_frame
 from actors.exchange.subscribing import agg_trade_stream, book_ticker_stream, subscribe
 from actors.lines import Lines
-from actors.messages import Blocked, FeedSnapshot, Granted, Over, OwnOrder, Permit
+from actors.messages import Blocked, FeedSnapshot, Granted, Over, OwnOrder, Permit, Resting, RestingPair
 from actors.ports import Asked, Events, Inbox, Latest, Log, PublicExchange, Rows, Sockets, Started, Stop, Wall
 from actors.rows import PriceRow
 from actors.tally import Tally
@@ -159,8 +159,6 @@ class Feed:
         self._entered_s = trio.current_time()
         self._ignored = self._bars_dropped = self._confirmations = 0
 
-    # -- the mailbox
-
     async def serve(self, inbox: Inbox) -> None:
         """Answers permits in the order in which they were asked. Returns on Stop. Raises: MailboxFull."""
         while True:
@@ -172,6 +170,8 @@ class Feed:
                     reply.refuse(Refusal(f"a feed does not answer {type(question).__name__}", where=self._symbol))
                 case Over(user, pair_id):
                     self.over(user, pair_id)
+                case Resting(user, pairs):
+                    self.resting(user, pairs)
                 case Stop():
                     return
                 case _:
@@ -188,9 +188,16 @@ class Feed:
 
     def over(self, user: str, pair_id: str) -> None:
         self.register.over(user, pair_id)
+        self._freed()
+
+    def _freed(self) -> None:
         self._show()
         if self.register.waiting:
             self._publish()  # the same quote again: who was blocked looks again at once, not at the next trade
+
+    def resting(self, user: str, pairs: Iterable[RestingPair]) -> None:
+        self.register.keep(user, {pair.pair_id: pair.orders for pair in pairs if pair.symbol == self._symbol})
+        self._freed()
 
     # -- the lines
 

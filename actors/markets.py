@@ -11,7 +11,9 @@ import trio
 from actors import desk
 from actors.domain import unwind
 from actors.domain.quotes import Quote
+from actors.messages import Resting
 from actors.ports import FeedLink
+from actors.snapshots import resting
 
 if TYPE_CHECKING:
     from actors.trader import Trader
@@ -35,7 +37,8 @@ class Markets:
     def look_up(self) -> None:
         """Asks for what is needed and not known; joins the feed of the live pair's market, else of the user's token.
 
-        A live pair keeps the feed it has: its guard knows the pair's orders, and it is told there that they are over.
+        A live pair keeps the feed of its token: that knows the pair's orders, and is told that they are over. (Not so
+        the one of another token, which a ghost of the token before finds: it needs a price to be sold at.)
         """
         trader, book = self._trader, self._trader.book
         if not trader.outlook.retry_over():
@@ -47,10 +50,12 @@ class Markets:
         if not book.live and not book.recovered:
             return  # whose market is to be joined is not known yet
         market = book.market if not book.live else book.market_of_live()
-        if market is None or self._symbol == market.instrument.symbol or (book.live and self.link is not None):
+        if market is None or self._symbol in (market.instrument.symbol, *book.live_symbols()):
             return
         self._symbol = market.instrument.symbol
         self.link = trader.world.feeds.use(trader.world.user, market)
+        # What an earlier incarnation was permitted and never began is over (F46).
+        self.link.address.post(Resting(trader.world.user, resting(book)))
         trader.spawn(self._follow, self.link)
 
     def resolved(self, found: desk.Resolved) -> None:

@@ -257,6 +257,21 @@ class Blocked(Struct, frozen=True):
     price: Decimal
 
 
+class RestingPair(Struct, frozen=True):
+    """What of one pair may rest at the exchange."""
+
+    pair_id: str
+    symbol: str
+    orders: tuple[OwnOrder, ...]
+
+
+class Resting(Struct, frozen=True):
+    """News: all of this user's pairs that may rest at the exchange. Whatever else the feed has noted of it is over."""
+
+    user: str
+    pairs: tuple[RestingPair, ...]
+
+
 class Over(Struct, frozen=True):
     """News: no order of this pair can rest at the exchange any more."""
 
@@ -410,7 +425,7 @@ class TraderSnapshot(Struct, frozen=True, kw_only=True):
     since_ms: int  # in this phase
     pair: PairGlance | None
     progress: Progress | None
-    own_orders: tuple[OwnOrder, ...] = ()  # for a restarted feed's register
+    own_orders: tuple[RestingPair, ...] = ()  # for a restarted feed's register
     symbol: str | None = None
     decision: str = ""  # the last decision in words, with its inputs
     last_fill: FillRow | None = None

@@ -12,11 +12,12 @@ from actors.domain import gate, oto
 from actors.domain.pair import Pair
 from actors.domain.trading import PauseReason, Phase
 from actors.domain.unwind import ENDED, living
-from actors.messages import OwnOrder, PairGlance, Progress, TraderSnapshot, Waiting
+from actors.messages import OwnOrder, PairGlance, Progress, RestingPair, TraderSnapshot, Waiting
 from actors.records import SaleNote
 from actors.rows import PairRow
 
 if TYPE_CHECKING:
+    from actors.book import Book
     from actors.trader import Trader
 
 HINTS: dict[PauseReason, str] = {
@@ -51,8 +52,6 @@ def snapshot(trader: Trader, decision: gate.Decision | None, last: TraderSnapsho
     phase: Phase = "reconciling" if not book.recovered else _phase(state, decision)
     waiting = _waiting(trader, decision, last, now_ms)
     found = book.found[0] if book.found and pair is None else None
-    orders = [order for live in book.live.values() for order in own_orders(oto.pair_of(live))]
-    orders += [order for row in book.found for order in orders_of_row(row)]
     same = last is not None and last.phase == phase
     return TraderSnapshot(
         user=trader.world.user,
@@ -64,7 +63,7 @@ def snapshot(trader: Trader, decision: gate.Decision | None, last: TraderSnapsho
         since_ms=last.since_ms if last is not None and same else now_ms,
         pair=_glance(pair) if pair is not None else _glance_of_row(found) if found is not None else None,
         progress=_progress(trader),
-        own_orders=tuple(orders),
+        own_orders=resting(book),
         symbol=pair.plan.symbol if pair is not None else found.symbol if found is not None else book.symbol,
         decision=_words(decision, trader),
         last_fill=book.last_fill,
@@ -72,6 +71,14 @@ def snapshot(trader: Trader, decision: gate.Decision | None, last: TraderSnapsho
         reconciled=trader.outlook.reconciled,
         incarnation_ms=book.born_ms,
     )
+
+
+def resting(book: Book) -> tuple[RestingPair, ...]:
+    """Of every pair that lives, or may live, what may rest at the exchange."""
+    live = [oto.pair_of(state) for state in book.live.values()]
+    found = [RestingPair(pair.plan.pair_id, pair.plan.symbol, own_orders(pair)) for pair in live]
+    found += [RestingPair(row.pair_id, row.symbol, orders_of_row(row)) for row in book.found]
+    return tuple(each for each in found if each.orders)
 
 
 def own_orders(pair: Pair) -> tuple[OwnOrder, ...]:

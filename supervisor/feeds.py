@@ -16,7 +16,7 @@ import trio
 from actors import desk, feed
 from actors.domain.instrument import Market
 from actors.domain.quotes import Quote
-from actors.messages import FeedSnapshot, OwnOrder, TraderSnapshot
+from actors.messages import FeedSnapshot, OwnOrder, Resting, TraderSnapshot
 from actors.ports import Address, FeedLink
 from actors.rows import PairRow
 from actors.snapshots import orders_of_row
@@ -93,6 +93,8 @@ class FeedsByUse:
     def release(self, user: str) -> None:
         symbol = self._uses.pop(user, None)
         if symbol is not None:
+            if symbol in self._feed_names:  # only a user without a live pair is let go
+                self._tree.mailbox(f"feeds/{self._feed_names[symbol]}").post(Resting(user, ()))
             self.nursery.start_soon(self._retire, symbol)
 
     async def _retire(self, symbol: str) -> None:
@@ -136,8 +138,9 @@ class FeedsByUse:
         the rows say where a trader has not shown anything yet."""
         known = {shown.user: shown for shown in self._snapshots()}
         for shown in known.values():
-            if shown.pair is not None and shown.symbol == symbol and shown.own_orders:
-                yield shown.user, shown.pair.pair_id, shown.own_orders
+            for pair in shown.own_orders:
+                if pair.symbol == symbol:
+                    yield shown.user, pair.pair_id, pair.orders
         for user, rows in self._found.items():
             for row in rows if user not in known else ():
                 if row.symbol == symbol:

@@ -13,7 +13,7 @@ Pure: time comes in as an argument.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Protocol
 
@@ -85,6 +85,15 @@ class Register:
             self._orders[user, pair_id] = kept
         else:
             self._orders.pop((user, pair_id), None)
+
+    def keep(self, user: str, pairs: Mapping[str, Iterable[Resting]]) -> None:
+        """These are all pairs of the user: what was noted, or claimed, for another one is over."""
+        for other, pair_id in [key for key in self._orders if key[0] == user]:
+            if pair_id not in pairs:
+                del self._orders[other, pair_id]
+        self._claims.pop(user, None)
+        for pair_id, orders in pairs.items():
+            self.note(user, pair_id, orders)
 
     def over(self, user: str, pair_id: str) -> bool:
         """No order of this pair can rest any more, and it wants none; True if anything was noted."""

@@ -11,15 +11,16 @@ from msgspec.structs import replace
 from actors import desk
 from actors.book import PAST_MAX
 from actors.domain import gate, oto
-from actors.domain.orders import Accepted, Execution, OrderReport, OrderView
+from actors.domain.orders import Accepted, Execution, OrderReport, OrderView, Refused
 from actors.domain.pair import new_pair
 from actors.known import FOREIGN_MAX, LOADED_MS, Known
-from actors.messages import Configure, Granted, Over, PauseTrading, ResumeTrading, StartTrading, StopTrading
+from actors.messages import Configure, Granted, Over, PauseTrading, Resting, ResumeTrading, StartTrading, StopTrading
 from actors.rows import FillRow, OrderRow
 from tests.actors.fakes import EPOCH_MS, market
 from tests.actors.traderkit import CONFIG, Kit, quote, record
 
 D = Decimal
+JOINED = Resting("alice", ())
 
 
 @pytest.fixture
@@ -60,7 +61,7 @@ async def test_a_plan_that_the_market_has_left_behind_is_not_placed(kit, autojum
     kit.link().quotes.publish(quote("47"))
     kit.say(desk.Permitted(plan, Granted()))
     assert kit.book.live == {}
-    assert kit.link().address.posted == [Over("alice", plan.pair_id)]
+    assert kit.link().address.posted == [JOINED, Over("alice", plan.pair_id)]
     assert kit.spawned("permit")[-1][1].reference == D(47), "it asks again, with the price of now"
 
 
@@ -200,7 +201,7 @@ async def test_a_pair_of_the_token_before_is_followed_on_its_own_feed_after_a_re
 async def test_a_permit_without_an_answer_is_taken_back(kit, autojump_clock):
     _, plan = kit.spawned("permit")[-1]
     kit.say(desk.PermitFailed("no answer", plan.pair_id))
-    assert kit.link().address.posted == [Over("alice", plan.pair_id)]
+    assert kit.link().address.posted == [JOINED, Over("alice", plan.pair_id)]
 
 
 async def test_a_sale_permitted_too_late_is_taken_back(kit, autojump_clock):
@@ -343,3 +344,26 @@ def test_what_is_told_of_others_is_bounded():
         assert known.is_news(view(order_id=str(number)))
     assert known.is_news(view(order_id="1")), "forgotten"
     assert not known.is_news(view(order_id=str(FOREIGN_MAX)))
+
+
+async def test_a_trader_that_joins_a_feed_says_what_of_it_may_rest(autojump_clock):
+    """What an earlier incarnation was permitted and never began is over then (F46)."""
+    kit = Kit()
+    kit.ready()
+    kit.funded()
+    assert kit.link().address.posted == [JOINED]
+
+
+async def test_a_ghost_of_the_token_before_gets_the_feed_that_its_sale_needs(kit, autojump_clock):
+    plan = kit.permitted()
+    kit.acked()
+    kit.say(desk.PairNews(plan.pair_id, oto.PlaceEnded(Refused("481004", "no"))))
+    kit.ask(Configure(replace(CONFIG, token="LUMI"), 2, "op"))
+    kit.say(desk.Resolved("LUMI", market("ALPHA_23", "LUMI")))
+    assert kit.trader.markets.link is kit.link("ALPHA_23USDT")
+    ghost = report("77", price=plan.buy_price, quantity=plan.quantity, created_ms=plan.intent_ms)
+    kit.say(desk.Heard(ghost))
+    assert [*kit.book.live] == [plan.pair_id]
+    assert kit.trader.markets.link is kit.link("ALPHA_22USDT")
+    (told,) = [said for said in kit.link().address.posted if isinstance(said, Resting) and said.pairs]
+    assert [pair.pair_id for pair in told.pairs] == [plan.pair_id]

@@ -156,3 +156,14 @@ def test_orders_of_different_users_in_the_register_never_cross(moves):
         for who, _, side, price in rows:
             for other, _, other_side, other_price in rows:
                 assert who == other or side != "BUY" or other_side != "SELL" or price < other_price
+
+
+def test_what_a_user_says_is_all_there_is_of_it():
+    register = Register()
+    register.note("alice", "a-1", [buy("10")])
+    register.note("alice", "a-2", [buy("11")])
+    register.note("bob", "b-1", [buy("9")])
+    register.keep("alice", {"a-2": [buy("12")]})
+    assert [(row[0], row[1], row[3]) for row in register.rows()] == [("alice", "a-2", 12), ("bob", "b-1", 9)]
+    register.keep("alice", {})
+    assert [row[1] for row in register.rows()] == ["b-1"]

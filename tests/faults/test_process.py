@@ -13,7 +13,7 @@ import trio
 
 from actors.errors import AskFailed, Refusal
 from actors.paper.faults import Fault
-from tests.faults.kit import PASSIVE, Intents, crash, phase_of, resumes_and_trades, watched
+from tests.faults.kit import PASSIVE, Intents, Mood, crash, phase_of, resumes_and_trades, watched
 from tests.sim.menu import OTO
 from tests.sim.stage import tell
 from tests.sim.world import Onlooker
@@ -168,20 +168,29 @@ def test_f53_killed_right_after_a_cancel_has_left_it_is_known_as_our_own():
     tell(script, config=PASSIVE | {"timeout_seconds": D(5)})
 
 
-def test_f54_an_order_to_stop_in_the_middle_of_a_placement_leaves_nothing_unknown():
+@pytest.mark.parametrize("outcome", ["cancelled", "completed"], ids=["before", "in the air"])
+def test_f54_an_order_to_stop_in_the_middle_of_a_placement_leaves_nothing_unknown(outcome):
+    """A request that has not left yet never does; one in the air is followed or found."""
+
     async def script(stage):
         stage.world.onlookers.append(Intents(lambda row: row.number == 1 and stopping.set()))
-        await stopping.wait()
         requests = watched(stage)
+        if outcome == "cancelled":
+            await stage.phase("placing")
+        else:
+            await stopping.wait()
+            await trio.sleep(0.1)
         await stage.world.stop_daemon(drain_s=2)
-        assert len(requests.placements()) <= 1
+        assert len(requests.placements()) == (outcome == "completed")
         await trio.sleep(1)
         await stage.world.start_daemon()
         await stage.pairs_closed(1)
-        assert stage.outcomes()[0] == "completed"
+        assert stage.outcomes()[0] == outcome
 
     stopping = trio.Event()
-    tell(script, Fault(kind="late_reply", path=OTO, times=1, seconds=5))
+    mood = Mood()
+    mood.slow_s = 0.5
+    tell(script, Fault(kind="late_reply", path=OTO, times=1, seconds=5), before=mood)
 
 
 def test_f58_orders_that_were_left_for_a_long_time_are_taken_up_at_the_next_start():

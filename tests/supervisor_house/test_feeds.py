@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from actors import desk
-from actors.messages import OwnOrder, PairGlance, TraderSnapshot
+from actors.messages import OwnOrder, PairGlance, RestingPair, TraderSnapshot
 from actors.records import SaleNote
 from actors.rows import PairRow
 from supervisor.feeds import FeedsByUse
@@ -25,6 +25,10 @@ SHOWN = TraderSnapshot(
     user="bob", token="KOGE", wanted="running", phase="working", waiting=None, pauses=(), since_ms=1, pair=None,
     progress=None, symbol=SYMBOL,
 )  # fmt: skip
+
+
+def rests(pair_id):
+    return RestingPair(pair_id, SYMBOL, (OwnOrder("BUY", D(40)),))
 
 
 def feeds(shown=()):
@@ -73,6 +77,11 @@ def test_what_a_trader_shows_itself_is_newer_than_its_rows():
         sold=D(0),
         intent_ms=2,
     )
-    live = replace(SHOWN, pair=glance, own_orders=(OwnOrder("BUY", D(40)),))
+    elsewhere = RestingPair("bob-2026-09-20-4", "ALPHA_1USDT", (OwnOrder("BUY", D(40)),))
+    pairs = (rests("bob-2026-09-20-2"), rests("bob-2026-09-20-3"), elsewhere)
+    live = replace(SHOWN, pair=glance, own_orders=pairs)
     assert resting((PAIR,), [SHOWN]) == []
-    assert resting((PAIR,), [live]) == [("bob", "bob-2026-09-20-2", (OwnOrder("BUY", D(40)),))]
+    assert resting((PAIR,), [live]) == [
+        ("bob", "bob-2026-09-20-2", (OwnOrder("BUY", D(40)),)),
+        ("bob", "bob-2026-09-20-3", (OwnOrder("BUY", D(40)),)),
+    ]
