@@ -7,7 +7,7 @@ and only closed pairs have a wear; orders belong to their creation.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal
 from typing import Final
 
 from msgspec import Struct
@@ -68,9 +68,14 @@ class DayFigures(Struct, frozen=True, kw_only=True):
 
     @property
     def percent(self) -> Decimal | None:
-        """Of the target; with target_points it is the counted volume that counts."""
+        """Of the target, two decimals, rounded down as a trader does: 100 means done, and more is beyond the target.
+
+        With target_points it is the counted volume that counts.
+        """
         done = self.volume if self.target_points is None else self.counted_volume
-        return done / self.target * 100 if self.target else None
+        if not self.target:
+            return None
+        return (done / self.target * 100).quantize(Decimal("0.01"), rounding=ROUND_DOWN)
 
 
 class StatisticsRecord(Struct, frozen=True, kw_only=True):

@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
@@ -120,5 +121,7 @@ def _order(table: str) -> str:
 
 
 def _safe(instance: str) -> str:
-    """An instance as part of a file name; what could lead out of the directory is replaced."""
-    return _UNSAFE.sub("_", instance) or "_"
+    """An instance as part of a file name. What could lead out of the directory is replaced, and the name then marked,
+    so that no two instances write the same file."""
+    safe = _UNSAFE.sub("_", instance)
+    return safe if safe == instance != "" else f"{safe}~{sha256(instance.encode()).hexdigest()[:8]}"

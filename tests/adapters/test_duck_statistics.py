@@ -96,7 +96,7 @@ async def test_a_day_is_measured_against_its_own_target(db):
     )
     found = await db.query(Statistics(user="alice"))
     assert [(day.day, day.target, day.percent) for day in found.days] == [
-        ("2026-11-18", D(7), D(0)), ("2026-11-19", D(400), D(50)), (DAY, D(1024), D("78.125")),
+        ("2026-11-18", D(7), D(0)), ("2026-11-19", D(400), D(50)), (DAY, D(1024), D("78.12")),
     ]  # fmt: skip
     one = await db.query(Statistics(user="alice", since_ms=MIDNIGHT_MS - DAY_MS, until_ms=MIDNIGHT_MS))
     assert [day.day for day in one.days] == ["2026-11-19"]

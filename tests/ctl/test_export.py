@@ -87,6 +87,14 @@ def test_two_daemons_exports_are_one_table(tmp_path):
     assert len(list(target.glob("fills/day=2026-11-20/user=alice/*"))) == 2
 
 
+def test_instances_that_only_differ_in_unsafe_letters_keep_their_files_apart(tmp_path):
+    target = tmp_path / "lake"
+    for number, instance in enumerate(("a/b", "a_b", "a b")):
+        export(state_directory(tmp_path / str(number), instance=instance) / "analytics", target)
+    counts = read(target, "SELECT instance, count(*) FROM t GROUP BY 1 ORDER BY 1")
+    assert counts == [("a b", 14), ("a/b", 14), ("a_b", 14)]
+
+
 def test_nothing_half_made_is_left(tmp_path):
     state_dir, target = state_directory(tmp_path / "state"), tmp_path / "lake"
     export(state_dir / "analytics", target)
