@@ -10,8 +10,11 @@ import trio
 
 from actors.adapters.notices import AppriseNotices, target_name, understood
 from actors.adapters.paper_http import converse
+from actors.domain.trading import PAUSE_REASONS
 from actors.errors import NotTold
+from actors.notices import Target
 from actors.paper.api import Request, Response
+from tests.actors.test_notifier import NOON, Scene
 
 
 class Receiver:
@@ -86,6 +89,25 @@ async def test_the_loop_goes_on_while_a_service_is_slow_and_giving_up_is_prompt(
     assert scope.cancelled_caught
     assert turns > 10
     receiver.slow_s = 0.0
+
+
+async def test_each_reason_reaches_a_receiver_within_ten_seconds(receiver, nursery):
+    """The real notifier, library, thread and socket on real time; what leads to each pause is others' test."""
+    url = receiver.url()
+    scene = Scene(nursery, Target(target_name(url)), epoch_ms=NOON)
+    scene.phones = AppriseNotices({target_name(url): url})
+    await scene.start()
+    began_s = trio.current_time()
+    for number, reason in enumerate(PAUSE_REASONS):
+        scene.pause(f"user{number}", reason, "because")
+    with trio.fail_after(10):
+        while not receiver.bodies:  # noqa: ASYNC110  a thread sends
+            await trio.sleep(0.05)
+    assert trio.current_time() - began_s < 10
+    (body,) = receiver.bodies
+    for number, reason in enumerate(PAUSE_REASONS):
+        assert f"PAUSED user{number}: {reason}: because" in body["message"]
+    await scene.kill()
 
 
 def test_names_hold_no_secret_and_stay_the_same():

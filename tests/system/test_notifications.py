@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from msgspec import Struct
 
@@ -47,6 +48,10 @@ TROUBLES = {
     "poor": Trouble(reason="INSUFFICIENT_BALANCE", config={"order_amount": "20000"}),
     "wild": Trouble(reason="PRICE_VOLATILITY", config={"volatility": "0.000001"}),
     "dear": Trouble(reason="WEAR_LIMIT", config={"max_wear_usdt": "0.001"}),
+    "strange": Trouble(
+        reason="PROTOCOL_CHANGED", fault='kind = "edit_frame"\nstream = "alpha@"\nremove = ["X"]\ntimes = 1'
+    ),
+    "stranger": Trouble(reason="EXTERNAL_ORDER"),  # who orders by hand
     "gone": Trouble(reason="TOKEN_UNAVAILABLE", config={"token": "NOSUCHTOKEN"}),
 }
 
@@ -80,14 +85,17 @@ def test_each_trouble_is_told_within_ten_seconds(tmp_path: Path) -> None:
     lost = (
         '[[fault]]\naccount = "unsure"\nkind = "lost_reply"\nprocessed = false\npath = "oto-order/place"\ntimes = 1\n'
     )
-    (tmp_path / "faults.toml").write_text(faults + lost)
-    names = {name: trouble.config for name, trouble in TROUBLES.items()}
+    cut = '[[fault]]\nkind = "disconnect"\nstream = "alpha_901usdt@"\nskip = 3\ntimes = 1\n'  # LUMI's prices
+    (tmp_path / "faults.toml").write_text(faults + lost + cut)
+    troubles = TROUBLES | {"blind": Trouble(reason="FEED_DISCONNECTED", config={"token": "LUMI"})}
+    names = {name: trouble.config for name, trouble in troubles.items()}
     names |= {"calm": {"target": "60"}, "unsure": {}}
     with receiving() as receiver, exchange(tmp_path, "--faults", str(tmp_path / "faults.toml")) as urls:
         service = service_of(tmp_path, urls, names, receiver)
         with service.run() as process:
             service.start_all()
-            for name, trouble in TROUBLES.items():
+            order_by_hand(urls, "stranger")
+            for name, trouble in troubles.items():
                 wait_for(
                     lambda name=name, trouble=trouble: trouble.reason in pauses(service, name),
                     within_s=60,
@@ -95,7 +103,7 @@ def test_each_trouble_is_told_within_ten_seconds(tmp_path: Path) -> None:
                 )
             service.ask("trading.pause", user="calm", detail="lunch")
             late = {}
-            for name, reason in [*((name, trouble.reason) for name, trouble in TROUBLES.items()), ("calm", "OPERATOR")]:
+            for name, reason in [*((name, trouble.reason) for name, trouble in troubles.items()), ("calm", "OPERATOR")]:
                 since_s = pauses(service, name)[reason]
                 at_s = heard(receiver, name, reason, until_s=since_s + WITHIN_S + BOOKED_S)
                 if at_s is None or at_s - since_s > WITHIN_S:
@@ -109,6 +117,22 @@ def test_each_trouble_is_told_within_ten_seconds(tmp_path: Path) -> None:
     log = service.log.read_text()
     assert SECRET not in log
     assert "target_not_told" not in log
+
+
+def order_by_hand(urls: dict[str, str], account: str) -> None:
+    """As somebody would on the web site: far below the market, so that it rests."""
+    body = {
+        "baseAsset": "ALPHA_22",
+        "quoteAsset": "USDT",
+        "side": "BUY",
+        "price": "46",
+        "quantity": "0.5",
+        "orderType": "LIMIT",
+        "paymentDetails": [{"amount": "23", "paymentWalletType": "CARD"}],
+    }
+    url = f"{urls['rest_base']}/bapi/asset/v1/private/alpha-trade/order/place"
+    reply = httpx.post(url, json=body, cookies={"paper_account": account}, trust_env=False)
+    assert reply.json()["code"] == "000000", reply.text
 
 
 def heard(receiver: Receiver, name: str, reason: str, *, until_s: float) -> float | None:
