@@ -59,6 +59,11 @@ def paper_state_dir(environ: Mapping[str, str], name: str) -> Path:
     return home / name
 
 
+ACCEPT_LOST = click.option(
+    "--accept-lost-records", is_flag=True, help="Start although records were lost; reconciles everything."
+)
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(VERSION, prog_name="otod")
 def main() -> None:
@@ -78,6 +83,7 @@ def main() -> None:
 @click.option("--chaos", type=click.FloatRange(0), default=0.0, metavar="RATE", help="Injected crashes per minute.")
 @click.option("--fresh", is_flag=True, help="Delete this demo directory first.")
 @click.option("--no-view", is_flag=True, help="Log lines instead of the live view.")
+@ACCEPT_LOST
 def paper(state_dir: Path | None, token: str | None, no_view: bool, **given: Any) -> None:
     """The whole daemon trading on the embedded exchange, with a live view."""
     if token is not None and token not in token_names():
@@ -97,7 +103,7 @@ def paper(state_dir: Path | None, token: str | None, no_view: bool, **given: Any
 @click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help=f"Default: {config.DEFAULT_PATH}.")
 @click.option("--apply", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Users document.")
 @click.option("--state-dir", type=click.Path(file_okay=False), help="Instead of the configured one.")
-@click.option("--accept-lost-records", is_flag=True, help="Start although records were lost; reconciles everything.")
+@ACCEPT_LOST
 def run(config: Path | None, **given: Any) -> None:
     """The service. Without --config the file in /etc is read, if there is one."""
     options = service.Options(config=config or default_file(), version=VERSION, **given)

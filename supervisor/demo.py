@@ -60,6 +60,7 @@ class Options(Struct, frozen=True, kw_only=True):
     for_s: float | None = None
     chaos: float = 0.0
     fresh: bool = False
+    accept_lost_records: bool = False
     view: bool = True
     version: str = ""
 
@@ -115,6 +116,7 @@ class Demo:
             log=logging.log,
             rng=random.Random(f"{house.seed}/daemon"),
             rate=options.speed,
+            duck={"accept_lost_records": options.accept_lost_records},
         )
         self.daemon = Daemon(
             self.outside,
