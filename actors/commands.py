@@ -21,6 +21,7 @@ from actors.messages import (
     Describe,
     KeepKey,
     PauseTrading,
+    RefreshTokens,
     ResumeTrading,
     StartTrading,
     StopTrading,
@@ -150,6 +151,8 @@ class Commands:
             return
         if trader.outlook.stream_mono is None:  # a key that was refused for its owner's sake waits to be asked for
             trader.world.keeper.post(KeepKey(trader.world.user))
+        if "TOKEN_UNAVAILABLE" in trader.book.pauses:  # by lists that may be an hour old
+            trader.world.tokens.post(RefreshTokens())
         if self._refused(asked, heard=False):
             return
         book = trader.book

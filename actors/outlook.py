@@ -17,6 +17,7 @@ from actors.domain.orders import Accepted, NoAnswer, OrderReport, Refused
 from actors.domain.pair import Pair
 from actors.domain.proof import Look
 from actors.errors import Trouble
+from actors.messages import RefreshTokens
 from actors.records import foreign_row
 
 if TYPE_CHECKING:
@@ -201,6 +202,9 @@ class Outlook:
             case Refused(trouble=trouble, text=text) if trouble is not None:
                 self._heed(trouble, text, None)
                 self.retry_later()
+            case Refused():
+                self.failures = 0
+                self._trader.world.tokens.post(RefreshTokens())  # a filter or a halt that the lists do not show yet
             case _:
                 self.failures = 0
 

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import trio
 
-from actors.errors import OtodError
+from actors.errors import OtodError, Refusal
 from actors.messages import (
     CancelPair,
     PauseTrading,
@@ -19,6 +19,7 @@ from actors.messages import (
     TraderSnapshot,
 )
 from actors.paper.api import Request
+from supervisor.wiring import Daemon
 from tests.sim.world import World
 
 ANSWER_S = 15.0
@@ -71,8 +72,14 @@ class Hands:
             self.world.record.add("debug", "hands_refused", {"do": what, "user": user, "why": str(no)})
 
     async def ask(self, user: str, question: object) -> TraderSnapshot | None:
-        address = self.world.daemon.trader(user) if self.world.life is not None else None
+        address = self._daemon().trader(user)
         return None if address is None else await address.ask(question, within_s=ANSWER_S)
+
+    def _daemon(self) -> Daemon:
+        """The one that lives now. Raises: Refusal: none does."""
+        if self.world.life is None:
+            raise Refusal("no daemon lives")
+        return self.world.life.daemon
 
     # -- operators
 
@@ -96,7 +103,7 @@ class Hands:
         await self.ask(user, StopTrading("op", now=True))
 
     async def _cancel_pair(self, user: str) -> None:
-        shown = self.world.daemon.snapshot(user)
+        shown = self._daemon().snapshot(user)
         if shown is not None and shown.pair is not None:
             await self.ask(user, CancelPair(shown.pair.pair_id, "op"))
 
@@ -106,7 +113,7 @@ class Hands:
             "interval_seconds": self.rng.choice(("1", "3")),
             "token": self.rng.choice(self.world.options.tokens),
         }
-        await self.world.daemon.people.configure(user, keys, unset=("order_quantity",), force=True, who="op")
+        await self._daemon().people.configure(user, keys, unset=("order_quantity",), force=True, who="op")
 
     async def _credentials(self, user: str) -> None:
         """The same account, in a browser that calls itself otherwise (F77)."""
@@ -115,7 +122,7 @@ class Hands:
 
     async def _remove(self, user: str) -> None:
         """Takes a user out, with a live pair or without (F75), and lets him come back."""
-        people = self.world.daemon.people
+        people = self._daemon().people
         self.world.commanded.add(f"traders/{user}")
         self.world.resumes.add((user, "op"))  # his pauses end with him
         await people.remove(user, drain=self.rng.random() < 0.5, who="op")
@@ -133,16 +140,16 @@ class Hands:
                 for key, value in msgspec.structs.asdict(options.trading).items()
                 if value is not None
             }
-        await self.world.daemon.people.apply({"users": {user: table}}, force=True, dry_run=False, who="op")
+        await self._daemon().people.apply({"users": {user: table}}, force=True, dry_run=False, who="op")
 
     async def _restart(self, user: str) -> None:
         path = self.rng.choice((f"traders/{user}", "keeper", "tokens", "store"))
         self.world.commanded.add(path)
-        await self.world.daemon.restart(path)
+        await self._daemon().restart(path)
 
     async def _force_stop(self, user: str) -> None:
         self.world.commanded.add(f"traders/{user}")
-        await self.world.daemon.force_stop(user, "op")
+        await self._daemon().force_stop(user, "op")
 
     # -- users on the web site
 
@@ -213,13 +220,13 @@ class Hands:
         """One attempt to get a user trading again; True if nothing stands in the way any more."""
         if self.world.life is None or not self.world.life.begun.is_set():
             return False
-        shown = self.world.daemon.snapshot(user)
+        shown = self._daemon().snapshot(user)
         try:
-            if user not in self.world.daemon.users():
+            if user not in self._daemon().users():
                 await self._apply(user, with_trading=True)
             elif user in self._parked():
                 self.world.commanded.add(f"traders/{user}")
-                await self.world.daemon.restart(f"traders/{user}")
+                await self._daemon().restart(f"traders/{user}")
             if shown is None:
                 return False
             if shown.pauses:
@@ -232,7 +239,7 @@ class Hands:
 
     def _parked(self) -> list[str]:
         """Users whose trader died too often; an operator starts it again."""
-        families = self.world.daemon.tree().children
+        families = self._daemon().tree().children
         traders = next(family for family in families if family.path == "traders")
         return [node.path.removeprefix("traders/") for node in traders.children if node.state == "parked"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import trio
 
 from actors.errors import Refusal
 from actors.paper.faults import Fault
@@ -25,3 +26,26 @@ def test_f27_a_resume_has_the_listen_key_asked_for_again():
         await stage.pairs_closed(1)
 
     tell(script, Fault(kind="login_expired", path=LISTEN_KEY, times=1))
+
+
+def test_f42_a_resume_has_the_lists_read_again_after_a_halt():
+    """Harsh seed 92: the catalogue went on saying "halted" for an hour, and every resume was refused for that."""
+
+    async def script(stage: Stage) -> None:
+        await trio.sleep(15)  # the lists are not read again at once
+        await stage.until(lambda: stage.shown().pair is None)
+        halt = stage.world.faults.add(Fault(kind="halt"))
+        await stage.until(stage.pauses)  # a refusal, upon which the lists are read again
+        await trio.sleep(1)
+        stage.crash()
+        await stage.paused("TOKEN_UNAVAILABLE")
+        stage.world.faults.remove(halt)
+        await trio.sleep(15)
+        with pytest.raises(Refusal, match="TOKEN_UNAVAILABLE"):
+            await stage.resume()
+        await trio.sleep(15)
+        await stage.resume()
+        closed = len(stage.outcomes())
+        await stage.pairs_closed(closed + 1)
+
+    tell(script)
