@@ -12,6 +12,7 @@ from actors.domain import gate, oto
 from actors.domain.pair import Pair
 from actors.domain.trading import PauseReason, Phase
 from actors.domain.unwind import ENDED, living
+from actors.domain.words import doing, plain
 from actors.messages import OwnOrder, PairGlance, Progress, RestingPair, TraderSnapshot, Waiting
 from actors.records import SaleNote
 from actors.rows import PairRow
@@ -113,7 +114,7 @@ def _waiting(
 ) -> Waiting | None:
     blocked = trader.guard.blocked
     if blocked is not None and (decision is None or isinstance(decision, gate.Propose)):
-        detail = f"an order of {blocked.by} at {blocked.price} would be crossed (pair {blocked.pair_id})"
+        detail = f"an order of {blocked.by} at {plain(blocked.price)} would be crossed (pair {blocked.pair_id})"
         return _since(Waiting(wait="self_trade", since_ms=now_ms, detail=detail), last)
     if isinstance(decision, gate.Wait):
         return _since(Waiting(wait=decision.wait, since_ms=now_ms, detail=decision.detail), last)
@@ -176,7 +177,7 @@ def _words(decision: gate.Decision | None, trader: Trader) -> str:
         case None if not trader.book.recovered:
             return "taking up the pairs of the last run"
         case None:
-            return "following the live pair"
+            return "; ".join(doing(state, trader.now()) for state in trader.book.live.values())
         case gate.Rest(why=why):
             return why
         case gate.Wait(wait=wait, detail=detail):
@@ -189,6 +190,6 @@ def _words(decision: gate.Decision | None, trader: Trader) -> str:
             return "hearing the exchange before anything is placed"
         case gate.Propose(plan=plan):
             return (
-                f"pair {plan.number}: buy {plan.quantity} at {plan.buy_price}, sell at {plan.sell_price}, "
-                f"last price {plan.reference}"
+                f"pair {plan.number}: buy {plain(plan.quantity)} at {plain(plan.buy_price)}, "
+                f"sell at {plain(plan.sell_price)}, last price {plain(plan.reference)}"
             )

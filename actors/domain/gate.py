@@ -258,10 +258,10 @@ def _balance(facts: Facts, needed: Decimal) -> Decision | None:
         return None
     now = facts.now_mono
     if facts.short_since_mono is None or now - facts.short_since_mono < facts.credit_lag_ms:
-        return Wait("credit_lag", f"{facts.free} USDT spendable, {needed:f} needed: credits may lag", now + 1_000)
+        return Wait("credit_lag", f"{facts.free} USDT spendable, {needed:.4f} needed: credits may lag", now + 1_000)
     held = ", ".join(f"{b.wallet} {b.total}" for b in facts.held if b.asset == "USDT" and b.total > 0)
     return PauseNow(
-        "INSUFFICIENT_BALANCE", f"{facts.free} USDT spendable, {needed:f} needed; USDT in: {held or 'none'}"
+        "INSUFFICIENT_BALANCE", f"{facts.free} USDT spendable, {needed:.4f} needed; USDT in: {held or 'none'}"
     )
 
 
