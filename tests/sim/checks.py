@@ -19,6 +19,7 @@ from actors.paper.api import Request
 from actors.paper.orders import Fill, Order
 from actors.rows import AuditRow, ConfigRow, FillRow, OrderRow, PairRow, PauseRow, UserRow
 from supervisor.lifecycle import Happened
+from tests.sim.options import SETTLED_S
 from tests.sim.world import Onlooker, World, balance_of
 
 OTO, PLAIN = "/oto-order/place", "/order/place"  # the ends of paths
@@ -209,13 +210,26 @@ def at_rest(world: World) -> Iterator[tuple[str, str | None]]:
 
 
 def _among_users(world: World) -> Iterator[tuple[str, str | None]]:
-    """The two legs of one pair may meet where the exchange releases a leg early; two users of ours never."""
+    """The two legs of one pair may meet where the exchange releases a leg early; two users of ours never, but for a
+    ghost: nobody knows of it until it is there."""
     owners = {order.key: name for name in world.names for order in world.exchange.audit(name).orders}
     for symbol, taker, maker in world.exchange.self_matches:
         users = owners[symbol, taker], owners[symbol, maker]
-        by_hand = world.by_hand(users[0]) | world.by_hand(users[1])
-        if users[0] != users[1] and not {(symbol, taker), (symbol, maker)} & by_hand:
+        unknown = {key for user in users for key in (*world.by_hand(user), *_ghosts(world, user))}
+        if users[0] != users[1] and not {(symbol, taker), (symbol, maker)} & unknown:
             yield f"{users[0]}'s order {taker} traded with {users[1]}'s order {maker}", users[0]
+
+
+def _ghosts(world: World, user: str) -> Iterator[tuple[str, int]]:
+    """Orders that the exchange accepted so long after their intent that their absence was proven."""
+    if not world.options.ghosts:
+        return
+    intents = {pair.pair_id: pair.intent_at for pair in world.disk.of(PairRow, user)}
+    pair_of = {(row.symbol, row.order_id): row.pair_id for row in world.disk.of(OrderRow, user)}
+    for order in world.exchange.audit(user).orders:
+        intent_ms = intents.get(pair_of.get((order.symbol, str(order.order_id))) or "")
+        if intent_ms is not None and order.created_ms - intent_ms > SETTLED_S * 1000:
+            yield order.key
 
 
 def _fills(world: World, user: str, fills: tuple[Fill, ...]) -> Iterator[str]:
