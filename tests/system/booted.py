@@ -5,6 +5,9 @@ Needs root, systemd-nspawn, nsenter and a Debian 12 made once, which is only rea
     debootstrap --variant=minbase \\
         --include=systemd,systemd-sysv,dbus,procps,iproute2,python3-minimal,libpython3-stdlib bookworm ROOT
 
+Any root with /usr/bin/python3.11 and a systemd will do: a trixie into which one was put has systemd 257, where the
+reload is systemd's own (notify-reload.conf).
+
 Python and otod's code are put into /opt/otod as a wheel would lay them out; the libraries are those of this process.
 """
 
@@ -75,9 +78,8 @@ def put_otod(root: Path) -> None:
     opt = root / "opt/otod"
     packages = opt / "lib/python3.11/site-packages"
     if not (opt / "bin/python3").exists():
-        subprocess.run(
-            ["chroot", str(root), "/usr/bin/python3", "-m", "venv", "--without-pip", "/opt/otod"], check=True
-        )
+        python = ["chroot", str(root), "/usr/bin/python3.11"]
+        subprocess.run([*python, "-m", "venv", "--without-pip", "/opt/otod"], check=True)
         ours = shutil.ignore_patterns("*otod*", "pytest*", "mypy*", "hypothesis*", "ruff*", "__pycache__")
         shutil.copytree(sysconfig.get_path("purelib"), packages, dirs_exist_ok=True, ignore=ours)
     for source, target in (

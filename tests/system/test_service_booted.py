@@ -1,4 +1,4 @@
-"""otod under a really booted systemd 252: installed, started, watched, reloaded, killed, upgraded, stopped, taken away.
+"""otod under a really booted systemd: installed, started, watched, reloaded, killed, upgraded, stopped, taken away.
 
 Opt-in, because it needs root and a Debian root directory (booted.py):
 
@@ -72,7 +72,8 @@ def test_a_life_from_the_first_start_to_the_last_stop(machine: Machine) -> None:
     assert [mode(state / name) for name in ("", "live", "analytics", "live/otod.duckdb")] == [
         "0750", "0700", "2750", "0600",
     ]  # fmt: skip
-    assert {mode(file) for file in (state / "analytics").iterdir()} == {"0640"}
+    published = [file for file in (state / "analytics").iterdir() if file.suffix in (".duckdb", ".sql")]
+    assert {file.name: mode(file) for file in published} == {file.name: "0640" for file in published}
     assert {mode(file) for file in (root / "run/otod").glob("*.sock")} <= {"0660"}
     assert "OK" in machine.sh("systemd-analyze security --no-pager --threshold=12 otod.service | tail -n 1")
 
@@ -91,6 +92,8 @@ def test_a_life_from_the_first_start_to_the_last_stop(machine: Machine) -> None:
 
     text = (root / CONFIG).read_text()
     (root / CONFIG).write_text(text.replace("poll_s = 15.0", "poll_s = 5.0"))
+    newer = int(machine.run("systemctl", "--version").split()[1]) >= 253
+    assert machine.show("otod", "Type") == ("notify-reload" if newer else "notify")
     machine.run("systemctl", "reload", "otod")
     assert '"changed":["placement.poll_s"]' in journal(machine, "reloaded")
     (root / CONFIG).write_text(text.replace("poll_s = 15.0", "poll_s = -5.0"))
@@ -128,8 +131,9 @@ def test_a_life_from_the_first_start_to_the_last_stop(machine: Machine) -> None:
     assert (found.differences, found.live_pairs_most, found.self_matches) == ([], 1, 0)
     assert records(state, "SELECT pair_id FROM pairs WHERE status <> 'closed'") == []
     assert "SEGV" not in machine.run("journalctl", "--no-pager", "-u", "otod")
+    version = machine.run("systemctl", "--version").splitlines()[0]
     print(
-        f"\nsystemd 252: ready {first_s:.1f} s after the first start, {killed_s:.1f} s after kill -9 (RestartSec=2), "
+        f"\n{version}: ready {first_s:.1f} s after the first start, {killed_s:.1f} s after kill -9 (RestartSec=2), "
         f"{upgraded_s:.1f} s after `restart` with live pairs, {hung_s:.1f} s after it hung (watchdog 3 s); stopped in "
         f"{stopped_s:.1f} s; {found.fills} fills, records exact"
     )
@@ -203,6 +207,33 @@ def test_a_newer_file_is_refused_by_an_older_version(machine: Machine) -> None:
     refused = machine.run("/opt/otod/bin/otod", "uninstall", code=1)
     assert "disable --now" in refused
     machine.run("systemctl", "disable", "--now", "otod")
+
+
+def test_a_drain_longer_than_the_units_time_is_granted(machine: Machine) -> None:
+    """EXTEND_TIMEOUT_USEC: pairs that rest in the book keep the stop waiting for drain_s, beyond TimeoutStopSec=."""
+    machine.sh("mkdir -p /run/systemd/system/otod.service.d")
+    machine.sh("printf '[Service]\\nTimeoutStopSec=3\\n' > /run/systemd/system/otod.service.d/w.conf")
+    config = machine.root / CONFIG
+    text = config.read_text()
+    config.write_text(text.replace("drain_s = 30.0", "drain_s = 8.0"))
+    resting = USER.format(name="rests", target=100_000, buy="-1", sell="1", timeout=300)
+    (machine.root / "root/users.toml").write_text(resting)
+    machine.sh("systemctl daemon-reload && systemctl start otod")
+    machine.run("/opt/otod/bin/otoctl", "user", "apply", "/root/users.toml")
+    machine.run("/opt/otod/bin/otoctl", "trading", "start", "rests")
+    wait_for(
+        lambda: ctl(machine, "trading", "status", "rests")["users"]["rests"]["phase"] == "working",
+        within_s=30,
+        what=lambda: machine.run("/opt/otod/bin/otoctl", "why", "rests"),
+    )
+    took_s = took(machine, "systemctl stop otod", "inactive")
+    assert 8 <= took_s < 20
+    assert machine.show("otod", "Result") == "success"
+    config.write_text(text)
+    machine.sh("rm /run/systemd/system/otod.service.d/w.conf && systemctl daemon-reload && systemctl start otod")
+    assert ctl(machine, "trading", "status", "rests")["users"]["rests"]["pair"] is not None
+    machine.run("/opt/otod/bin/otoctl", "trading", "stop", "rests", "--now", "--yes")
+    machine.run("systemctl", "stop", "otod")
 
 
 def test_it_is_taken_away_again(machine: Machine) -> None:
