@@ -38,11 +38,17 @@ async def _system_status(call: Call) -> dict[str, Any]:
         "actors": {
             "total": sum(node.kind == "actor" for node in nodes),
             "restarts": sum(node.restarts for node in nodes),
-            "parked": [node.path for node in nodes if node.state == "parked"],
-            "stuck": [node.path for node in nodes if node.state == "stuck"],
+            "parked": [node.path for node in nodes if node.state == "parked" and _may_hear_of(call, node.path)],
+            "stuck": [node.path for node in nodes if node.state == "stuck" and _may_hear_of(call, node.path)],
         },
         "events": plain(call.bus.statistics()),
     }
+
+
+def _may_hear_of(call: Call, path: str) -> bool:
+    """The names of other users, and of their tokens, are in paths."""
+    area, _, name = path.partition("/")
+    return not name or call.rights.sees_all or (area == "traders" and call.rights.sees(name))
 
 
 def _users_by_state(call: Call) -> dict[str, int]:

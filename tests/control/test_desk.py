@@ -10,6 +10,7 @@ import pytest
 import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from trio.testing import wait_all_tasks_blocked
 
 from actors.messages import Waiting
@@ -19,7 +20,7 @@ from supervisor.control.desk import REQUEST_S_MAX, Caller, Desk
 from supervisor.control.memory import ReplyMemory
 from supervisor.control.protocol import CODES
 from supervisor.control.table import COMMANDS, takes
-from tests.control.daemon import TEN_MS, FakeDaemon, FixedWall, QuietLog, every_lever, snapshot
+from tests.control.daemon import TEN_MS, FakeDaemon, FixedWall, QuietLog, every_lever, node, snapshot
 
 OPERATOR = Caller(uid=1000, pid=7)
 
@@ -275,6 +276,10 @@ async def test_a_limited_caller_learns_nothing_of_others(guarded):
     assert [each["user"] for each in listed["data"]["items"]] == ["alice"]
     system = await guarded.ask(LIMITED, cmd="system.status")
     assert system["data"]["users"]["total"] == 1
+    parked = [node(path, state="parked") for path in ("store", "traders/alice", "traders/bob", "feeds/QUACK")]
+    guarded.office.root = replace(guarded.office.root, children=tuple(parked))
+    for caller, told in ((LIMITED, ["store", "traders/alice"]), (VIEWER, [each.path for each in parked])):
+        assert (await guarded.ask(caller, cmd="system.status"))["data"]["actors"]["parked"] == told
     both = await guarded.ask(LIMITED, cmd="trading.stop", args={"users": ["alice", "bob"]})
     assert both["data"]["users"]["bob"]["error"]["code"] == "NOT_PERMITTED"
     assert guarded.asked("bob") == []
