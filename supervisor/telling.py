@@ -5,10 +5,12 @@ from __future__ import annotations
 from actors import notifier
 from actors.adapters.notices import AppriseNotices, target_name
 from actors.notices import Target
+from actors.ports import Notices
 from supervisor.bus import EventBus
 from supervisor.config import Notifications
 from supervisor.log import rfc3339
 from supervisor.outfit import Telling
+from supervisor.redact import redact_text
 
 AREAS = frozenset({"pause", "pair", "progress", "actor", "system"})
 """What notices are made of (actors/notices.py); orders, fills and streams come by the hundred and make none."""
@@ -32,10 +34,21 @@ def telling_of(settings: Notifications, bus: EventBus, *, instance: str) -> Tell
             summaries=settings.summaries,
             instance=instance,
         ),
-        notices=AppriseNotices({target.name: url for url, target in targets.items()}),
+        notices=Discreet(AppriseNotices({target.name: url for url, target in targets.items()})),
         hearing=bus.follow("notifier", areas=AREAS),
         moment=moment,
     )
+
+
+class Discreet:
+    """Notices that leave this machine hold what crashes and the exchange said: no secret leaves with them (F86)."""
+
+    def __init__(self, notices: Notices) -> None:
+        self._notices = notices
+
+    async def send(self, target: str, title: str, text: str) -> None:
+        """Raises: NotTold."""
+        await self._notices.send(target, title, redact_text(text))
 
 
 def moment(at_ms: int) -> str:
