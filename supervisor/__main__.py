@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -46,6 +47,16 @@ class Amount(click.ParamType[Decimal]):
         return amount
 
 
+class Finite(click.FloatRange):
+    """A number in a range; NaN is in every one, and infinity in those that have no end."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is no finite number", param, ctx)
+        return number
+
+
 AMOUNT_MAX = Decimal(1_000_000_000)
 PORT = click.IntRange(0, 65535)
 
@@ -77,10 +88,10 @@ def main() -> None:
 @click.option("--seed", type=click.IntRange(0), help="Of the synthetic market.")
 @click.option("--replay", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="CSV of real trades.")
 @click.option("--replay-once", is_flag=True, help="Stop at the end of the tape instead of mirroring it.")
-@click.option("--speed", type=click.FloatRange(0, 1000, min_open=True), default=1.0, show_default=True)
-@click.option("--for", "for_s", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="End after.")
+@click.option("--speed", type=Finite(0, 1000, min_open=True), default=1.0, show_default=True)
+@click.option("--for", "for_s", type=Finite(0, min_open=True), metavar="SECONDS", help="End after.")
 @click.option("--target", type=Amount(), metavar="USDT", help="Volume per user and day; a new directory: 500.")
-@click.option("--chaos", type=click.FloatRange(0), default=0.0, metavar="RATE", help="Injected crashes per minute.")
+@click.option("--chaos", type=Finite(0), default=0.0, metavar="RATE", help="Injected crashes per minute.")
 @click.option("--fresh", is_flag=True, help="Delete this demo directory first.")
 @click.option("--no-view", is_flag=True, help="Log lines instead of the live view.")
 @ACCEPT_LOST

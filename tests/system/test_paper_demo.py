@@ -12,7 +12,9 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from click.testing import CliRunner
 
+from supervisor.__main__ import main
 from tests.shared import SHARED, needs_shared
 from tests.system.audit import Compared, compare, records
 from tests.system.processes import end, otoctl, otod, running, wait_for
@@ -165,6 +167,13 @@ def test_nonsense_target_is_wrong_usage(amount: str, tmp_path: Path) -> None:
     assert ended.returncode == 2
     assert amount in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("option", ["--speed", "--for", "--chaos"])
+def test_no_option_takes_a_number_that_is_none(option: str, tmp_path: Path) -> None:
+    done = CliRunner().invoke(main, ["paper", f"{option}=nan", "--state-dir", str(tmp_path / "s")])
+    assert (done.exit_code, "no finite number" in done.stderr) == (2, True)
+    assert not (tmp_path / "s").exists()
 
 
 def test_a_state_directory_in_use_is_refused_and_not_harmed(tmp_path: Path) -> None:
