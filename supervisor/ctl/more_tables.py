@@ -260,6 +260,14 @@ def _object(text: str | None) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
+def _notified(data: Answer) -> list[RenderableType]:
+    table = _table(("TARGET", "TEST", "WHY NOT"))
+    for each in data["targets"]:
+        told = Text("told", "green") if each["told"] else Text("not told", "red")
+        table.add_row(each["target"], told, _cell(each["error"]))
+    return [table]
+
+
 def _streams(data: Answer) -> list[RenderableType]:
     feeds = _table(("TOKEN", "PRICE STREAM", "LAST TRADE (UTC)", "SEEN", "LOST"), right=("SEEN", "LOST"))
     for each in data["feeds"]:
@@ -360,6 +368,7 @@ MADE: dict[str, Callable[[Any], list[RenderableType]]] = {
     "price.history": _bars,
     "system.audit": _audit,
     "system.streams": _streams,
+    "notify.test": _notified,
     "system.metrics": _metrics,
     "pair.show": _pair,
 }

@@ -21,6 +21,7 @@ from actors.messages import (
     CancelPair,
     FeedSnapshot,
     ForgetToken,
+    JudgeTwins,
     ListAudit,
     ListCatalogue,
     Listed,
@@ -256,6 +257,8 @@ class TraderBox:
                 if told.pair is None or told.pair.pair_id != pair_id:
                     raise Refusal(f"{pair_id} is not live", code="PAIR_UNKNOWN", where=f"traders/{self.user}")
                 return replace(told, phase="cancelling")
+            case JudgeTwins(pair_id):
+                raise Refusal(f"pair '{pair_id}' has no orders that could all be its own", code="PAIR_UNKNOWN")
         raise AssertionError(question)
 
 
@@ -482,7 +485,7 @@ class KeyringBox:
 def every_lever() -> Levers:
     async def notify() -> dict[str, Any]:
         await trio.lowlevel.checkpoint()
-        return {"sent": ["nobody"]}
+        return {"targets": [{"target": "json-1", "told": False, "error": "error 500"}]}
 
     async def reload() -> dict[str, Any]:
         await trio.lowlevel.checkpoint()

@@ -375,3 +375,11 @@ def test_long_lines_are_broken_between_words_on_a_terminal_only(monkeypatch):
 def test_in_fish_a_description_does_not_end_at_a_comma(terminal):
     """The script is the library's; this fails when it no longer has the word that is replaced."""
     assert 'string split -m 1 ","' in terminal.run("completion", "fish").output
+
+
+def test_a_test_of_notifications_is_a_table(terminal):
+    done = terminal.run("notify", "test")
+    assert done.exit_code == 0
+    assert "json-1" in done.output
+    assert "not told" in done.output
+    assert "error 500" in done.output
