@@ -21,7 +21,6 @@ from actors.messages import (
     CancelPair,
     FeedSnapshot,
     ForgetToken,
-    JudgeTwins,
     ListAudit,
     ListCatalogue,
     Listed,
@@ -257,8 +256,6 @@ class TraderBox:
                 if told.pair is None or told.pair.pair_id != pair_id:
                     raise Refusal(f"{pair_id} is not live", code="PAIR_UNKNOWN", where=f"traders/{self.user}")
                 return replace(told, phase="cancelling")
-            case JudgeTwins(pair_id):
-                raise Refusal(f"pair '{pair_id}' has no orders that could all be its own", code="PAIR_UNKNOWN")
         raise AssertionError(question)
 
 
