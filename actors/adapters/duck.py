@@ -216,6 +216,8 @@ class DuckDatabase:
     def _take_in(self, file: OpenFile, now_ms: int) -> None:
         """Published days that this file did not make are not overwritten (duck_found.py)."""
         try:
+            if file.lost_records:
+                file.catch_up(now_ms)  # older rows must not come after those that are taken back
             with duck_trouble(str(self._dir.analytics)):
                 self._found = self._publisher.take_in(file.reader, now_ms, lost=file.lost_records)
             if self._found.adopted:

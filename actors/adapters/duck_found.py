@@ -8,11 +8,13 @@ anything is published, each file that the database does not know is looked at:
               somebody changed the file; it is made anew
     adopted   the day is over, and no row of it is live (or reconciling does not reach back that far): from now on the
               day has left, and the file is where its records are (duck_retention.py)
-    kept      all else: copied to analytics/kept/, where no view looks, before it is made anew from the live tables. A
-              recent day is not put together from both, because a fill that the exchange tells again may have another id
+    kept      all else: copied to analytics/kept/, where no view looks, before it is made anew from the live tables.
+              If records were lost, what the file has of closed pairs is taken back into these tables first: it was
+              published after it had been acknowledged. Pairs that were open or unwound are left to reconciling
     unusable  a damaged file, or one without our tables: moved to analytics/kept/, because it would break the views
 
-The catalogue of a database that lost its users is kept, too.
+Nobody trades yet, so no fill can have come again from the exchange under another id. The catalogue of a database that
+lost its users is kept, too.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ from actors.adapters.duck_dir import (
     sync_directory,
     sync_file,
 )
-from actors.adapters.duck_schema import DAY_MS, day_text, quoted
+from actors.adapters.duck_schema import DAY_MS, TABLES, day_text, quoted
 
 RECONCILED_MS: Final = 2 * DAY_MS
 """A trader that starts looks at its orders of 48 hours (duck_loading.OWN_ORDERS_MS); older days stay as they are."""
@@ -52,7 +54,7 @@ def take_in(connection: duckdb.DuckDBPyConnection, analytics: Path, instance: st
 
     Raises: StoreError, the disk refused; duckdb.Error.
     """
-    adopted, kept = [], []
+    adopted, kept, lacking = [], [], []
     known = {day: (file, left) for day, file, left in connection.execute(_KNOWN).fetchall()}
     for day, file in duck_views.day_files(analytics).items():
         made_of, left = known.get(day, (None, False))
@@ -71,9 +73,14 @@ def take_in(connection: duckdb.DuckDBPyConnection, analytics: Path, instance: st
             _adopt(connection, day, stamp(file, instance), now_ms)
             adopted.append(day_text(day))
         else:
-            _keep(file, analytics / "kept", moved=holds is None)
+            place = _keep(file, analytics / "kept", moved=holds is None)
+            if lost and holds:
+                lacking.append(place)
             _publish_again(connection, day)
             kept.append(day_text(day))
+    for tables in (("pairs",), ("orders", "fills", "state_changes", "user_days", "price_1s")):
+        for place in lacking:
+            _take_back(connection, place, tables)
     catalogue = analytics / duck_views.CATALOGUE_FILE
     if (lost or not connection.execute(_HAS_USERS).fetchall()) and _holds(catalogue, _CATALOGUE):
         _keep(catalogue, analytics / "kept", moved=False)
@@ -145,7 +152,45 @@ def _adopt(connection: duckdb.DuckDBPyConnection, day: int, made_of: str, now_ms
         connection.execute(statement).fetchall()
 
 
-def _keep(file: Path, kept: Path, *, moved: bool) -> None:
+def _take_back(connection: duckdb.DuckDBPyConnection, file: Path, tables: Sequence[str]) -> None:
+    """Rows of closed pairs, and those that belong to none; pairs come first, for they say which rows these are."""
+    connection.execute(f"ATTACH {duck_views.text(str(file))} AS found (READ_ONLY)").fetchall()
+    try:
+        for table in tables:
+            names = [name for name in duck_views.PUBLISHED[table] if name not in _KEYS[table]]
+            select = f"SELECT {', '.join(map(quoted, (*_KEYS[table], *names)))} FROM found.{table} WHERE {_OURS[table]}"
+            if table == "pairs":
+                names += ["working_order_id", "pending_order_id", "sales"]
+                joined = f"({select}) AS p JOIN ({_IDS}) AS ids ON {_SAME}"
+                select = f"SELECT p.*, ids.* EXCLUDE (u, i), '[]' AS sales FROM {joined}"
+            newer = ", ".join(f"{quoted(name)} = excluded.{quoted(name)}" for name in names)
+            known = f"UPDATE SET {newer}" if table in ("pairs", "orders") else "NOTHING"
+            connection.execute(f"INSERT INTO {table} BY NAME {select} ON CONFLICT DO {known}").fetchall()
+    finally:
+        connection.execute("DETACH found").fetchall()
+
+
+_KEYS: Final = {kind.TABLE: kind.KEY for kind in TABLES}
+_OF_CLOSED: Final = '("user", pair_id) IN (SELECT (p."user", p.pair_id) FROM pairs AS p WHERE p.status = \'closed\')'
+_OURS: Final = {
+    "pairs": "status = 'closed'",
+    "orders": _OF_CLOSED,
+    "fills": _OF_CLOSED,
+    "state_changes": "true",
+    "user_days": "true",
+    "price_1s": "true",
+}
+_IDS: Final = """
+    SELECT "user" AS u, pair_id AS i, max(order_id) FILTER (WHERE leg = 'working') AS working_order_id,
+           max(order_id) FILTER (WHERE leg = 'pending') AS pending_order_id
+    FROM found.orders WHERE pair_id IS NOT NULL GROUP BY ALL
+    HAVING count(*) = 2 AND working_order_id IS NOT NULL AND pending_order_id IS NOT NULL"""
+"""What a trader has to know of a pair beside what is published: which orders are its legs. Pairs that unwound have more
+orders, and more to know of them; they stay in the kept file alone."""
+_SAME: Final = 'p."user" = ids.u AND p.pair_id = ids.i'
+
+
+def _keep(file: Path, kept: Path, *, moved: bool) -> Path:
     """Under the first name that is free: day_2026-11-20.1.duckdb."""
     with disk_trouble(kept):
         make_directory(kept, ANALYTICS_MODE)
@@ -160,3 +205,4 @@ def _keep(file: Path, kept: Path, *, moved: bool) -> None:
             sync_file(new)
             new.rename(place)
         sync_directory(kept)
+    return place
