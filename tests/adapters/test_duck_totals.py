@@ -13,6 +13,7 @@ from actors.adapters import duck_totals, duck_views
 from actors.adapters.duck_schema import day_text
 from actors.errors import StoreError
 from tests.adapters.duck_rows import DAY, HOUR_MS, NOON_MS, StillWall, database, fill, order, pair, reopened
+from tests.bench import year
 
 DAY_MS = 24 * HOUR_MS
 DAYS = 4
@@ -205,3 +206,17 @@ async def test_days_that_were_made_alike_are_not_opened_for_their_columns(db, tm
     with session(tmp_path) as connection:
         found = connection.execute("SELECT order_id, executed_quote FROM orders ORDER BY ALL").fetchall()
     assert found == [("1", D(0)), ("x", None)]
+
+
+def test_the_benchmarks_year_says_the_same_in_all_its_forms(tmp_path):
+    year.make(tmp_path, 3, 2, 40)
+    year.sum_up(tmp_path)
+    found = []
+    for script in ("views.sql", "views-days.sql"):
+        with duckdb.connect() as connection:
+            connection.execute((tmp_path / script).read_text())
+            found.append(connection.execute("SELECT * FROM daily ORDER BY ALL").fetchall())
+    with duckdb.connect(str(tmp_path / "big.duckdb"), read_only=True) as connection:
+        found.append(connection.execute("SELECT * FROM daily ORDER BY ALL").fetchall())
+    assert found[0] == found[1] == found[2]
+    assert len(found[0]) == 3 * 2
