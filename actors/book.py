@@ -344,6 +344,11 @@ class Book:
     def remembers(self, pair_id: str) -> bool:
         return pair_id in self.live or pair_id in self._past
 
+    def twins(self, pair_id: str) -> tuple[str, ...]:
+        """Orders that could all be this pair's, or its sale's: a human has to say."""
+        state = self.state_of(pair_id) if self.remembers(pair_id) else None
+        return state.twins if isinstance(state, oto.Unresolved | oto.Unwinding | oto.Closed) else ()
+
     def listeners(self) -> list[str]:
         """Pairs that a look may concern."""
         return [*self.live, *self._past]

@@ -19,6 +19,7 @@ from actors.messages import (
     CancelPair,
     Configure,
     Describe,
+    JudgeTwins,
     KeepKey,
     PauseTrading,
     RefreshTokens,
@@ -68,6 +69,7 @@ class Commands:
             ResumeTrading: self._resume,
             StopTrading: self._stop,
             CancelPair: self._cancel_pair,
+            JudgeTwins: self._judge,
             Configure: self._configure,
             Describe: self._describe,
         }
@@ -130,6 +132,20 @@ class Commands:
             return
         self._trader.turn(question.pair_id, oto.Cancel("operator"))
         book.write([book.audit(question.who, "cancel_pair", None, question.pair_id)], (Answer(asked),))
+
+    def _judge(self, asked: Asked) -> None:
+        """A human has compared twins with the orders on the site."""
+        trader, question = self._trader, asked.question
+        twins = trader.book.twins(question.pair_id)
+        if not twins or question.order_id not in (None, *twins):
+            what = f"order {question.order_id} is none of" if twins else f"pair '{question.pair_id}' has no"
+            known = f"they are {', '.join(twins)}" if twins else "see otoctl why"
+            asked.reply.refuse(Refusal(f"{what} orders that could all be its own", code="PAIR_UNKNOWN", do=known))
+            return
+        trader.turn(question.pair_id, oto.Judged(question.order_id))
+        action = "adopt" if question.order_id is not None else "disown"
+        told = f"{question.pair_id}: {question.order_id or ', '.join(twins)}"
+        trader.book.write([trader.book.audit(question.who, f"pair.{action}", None, told)], (Answer(asked),))
 
     def _configure(self, asked: Asked) -> None:
         trader, question = self._trader, asked.question

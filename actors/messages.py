@@ -13,6 +13,13 @@ from msgspec import Struct
 from actors.domain.instrument import Instrument, Market, Token
 from actors.domain.orders import Side
 from actors.domain.trading import Pause, Phase, TradingConfig, WaitingFor, Wanted
+from actors.permits import Blocked as Blocked
+from actors.permits import Granted as Granted
+from actors.permits import Over as Over
+from actors.permits import OwnOrder as OwnOrder
+from actors.permits import Permit as Permit
+from actors.permits import Resting as Resting
+from actors.permits import RestingPair as RestingPair
 from actors.rows import CredentialRow, FillRow, OrderRow, PairRow, PauseRow, Row, StateChangeRow, UserRow
 
 # -- to the store (asked; the mailbox of kind "rows")
@@ -201,6 +208,14 @@ class CancelPair(Struct, frozen=True):
     who: str
 
 
+class JudgeTwins(Struct, frozen=True):
+    """→ TraderSnapshot. order_id: of several that could be the pair's, the one that is; None: none of them is."""
+
+    pair_id: str
+    order_id: str | None
+    who: str
+
+
 class Configure(Struct, frozen=True):
     """→ TraderSnapshot. The configuration is durable already; it takes effect with the next pair."""
 
@@ -222,61 +237,6 @@ class SessionRenewed(Struct, frozen=True):
 
 class Drain(Struct, frozen=True):
     """News: the daemon is about to stop; follow what lives, open nothing new."""
-
-
-# -- to a feed
-
-
-class OwnOrder(Struct, frozen=True):
-    """One own order as the self-trade guard sees it; a held pending leg and an unwinding sale included."""
-
-    side: Side
-    price: Decimal
-
-
-class Permit(Struct, frozen=True):
-    """May `user` place these orders of `pair_id`? → Granted or Blocked. Granted orders count until Over.
-
-    Only opposite orders of other users that would cross block. Asking again for a pair replaces what it had noted.
-    """
-
-    user: str
-    pair_id: str
-    orders: tuple[OwnOrder, ...]
-
-
-class Granted(Struct, frozen=True):
-    pass
-
-
-class Blocked(Struct, frozen=True):
-    """by: the user whose order stands in the way, with its pair and price."""
-
-    by: str
-    pair_id: str
-    price: Decimal
-
-
-class RestingPair(Struct, frozen=True):
-    """What of one pair may rest at the exchange."""
-
-    pair_id: str
-    symbol: str
-    orders: tuple[OwnOrder, ...]
-
-
-class Resting(Struct, frozen=True):
-    """News: all of this user's pairs that may rest at the exchange. Whatever else the feed has noted of it is over."""
-
-    user: str
-    pairs: tuple[RestingPair, ...]
-
-
-class Over(Struct, frozen=True):
-    """News: no order of this pair can rest at the exchange any more."""
-
-    user: str
-    pair_id: str
 
 
 # -- to the token catalogue

@@ -24,7 +24,8 @@ STOREYS: dict[str, tuple[str, ...]] = {
     "actors/paper/": ("actors.domain", "actors.errors", "actors.exchange", "actors.paper"),
     "actors/ports.py": ("actors.domain", "actors.errors", "actors.exchange", "actors.rows"),
     "actors/rows.py": ("actors.domain", "actors.errors"),
-    "actors/messages.py": ("actors.domain", "actors.errors", "actors.rows"),
+    "actors/messages.py": ("actors.domain", "actors.errors", "actors.permits", "actors.rows"),
+    "actors/permits.py": ("actors.domain",),
     "supervisor/spec.py": ("actors.errors", "supervisor.spec"),
     "supervisor/policy.py": ("actors.errors", "supervisor.spec"),
 }

@@ -37,6 +37,7 @@ def wanted_pair(pair: Pair) -> Wanted:
         intent_ms=pair.exchange_ms(plan.intent_ms),
         oto=True,
         partner_price=plan.sell_price,
+        never=pair.disowned,
     )
 
 

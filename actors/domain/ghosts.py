@@ -38,7 +38,9 @@ def heard(closed: oto.Closed, event: oto.Event, at: Instant) -> tuple[oto.Closed
     match event:
         case oto.Durable(what="cancel"):
             return closed, (), None
-        case oto.PlaceEnded() | oto.SaleEnded() | oto.Cancel() | oto.Durable():
+        case oto.Judged(order_id=order_id) if closed.twins and order_id in (None, *closed.twins):
+            return _judged(closed, order_id, at)
+        case oto.Judged() | oto.PlaceEnded() | oto.SaleEnded() | oto.Cancel() | oto.Durable():
             what = f"{type(event).__name__} for a closed pair"
             raise IllegalEvent(what, where=closed.pair.plan.pair_id, do="report this bug")
         case oto.CancelEnded(outcome=NoAnswer(trouble=trouble, text=text)):
@@ -69,6 +71,21 @@ def _news(
             closed = replace(closed, pair=after)
         return closed, _quietly(turn, event), None
     turn.pair = replace(after, closed_ms=None, placed_ms=after.placed_ms or at.wall_ms)
+    return closed, (), turn
+
+
+def _judged(
+    closed: oto.Closed, order_id: str | None, at: Instant
+) -> tuple[oto.Closed, tuple[oto.Effect, ...], Turn | None]:
+    """A human says which of the twins is the ghost: the pair lives on with it; or that none is."""
+    others = frozenset(closed.twins) - {order_id}
+    pair = replace(closed.pair, disowned=closed.pair.disowned | others)
+    closed = replace(closed, pair=pair, twins=())
+    if order_id is None:
+        return closed, (), None
+    turn = _listening(closed, at)
+    turn.adopt(order_id, None)
+    turn.pair = replace(turn.pair, closed_ms=None, placed_ms=turn.pair.placed_ms or at.wall_ms)
     return closed, (), turn
 
 

@@ -104,6 +104,20 @@ def weigh(turn: Turn, state: oto.Unresolved, look: Look | None = None) -> bool:
     return True
 
 
+def judged(turn: Turn, state: oto.Unresolved, order_id: str | None) -> bool:
+    """A human says which of the twins is the pair's, or that none is. Returns: there was something to say."""
+    if not state.twins or order_id not in (None, *state.twins):
+        return False
+    turn.pair = replace(turn.pair, disowned=turn.pair.disowned | (frozenset(state.twins) - {order_id}))
+    if order_id is None:
+        turn.state = oto.Unresolved(live=turn.live, absence=Absence(doubt_ms=turn.at.mono_ms))
+        turn.look()
+    else:
+        turn.adopt(order_id, None)
+        _open(turn)
+    return True
+
+
 def resume(turn: Turn) -> None:
     """Where a pair stands of which only rows are known, or one that was over and has news of its orders."""
     pair, now = turn.pair, turn.at.mono_ms

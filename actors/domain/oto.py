@@ -170,6 +170,12 @@ class Cancel(Struct, frozen=True, tag=True):
     cause: CancelCause
 
 
+class Judged(Struct, frozen=True, tag=True):
+    """Command, of a human who has looked at twins: this order is the one we asked for; None: none of them is."""
+
+    order_id: str | None
+
+
 class PlaceEnded(Struct, frozen=True, tag=True):
     outcome: Outcome
 
@@ -222,7 +228,7 @@ class Tick(Struct, frozen=True, tag=True):
 
 
 Event = (
-    Durable | Cancel | PlaceEnded | SaleEnded | CancelEnded | Reported | Looked | LookFailed | ExecutionsRead
+    Durable | Cancel | Judged | PlaceEnded | SaleEnded | CancelEnded | Reported | Looked | LookFailed | ExecutionsRead
     | ExecutionsFailed | Priced | Tick
 )  # fmt: skip
 

@@ -87,7 +87,8 @@ class Sale(Struct, frozen=True, kw_only=True):
 class Pair(Struct, frozen=True, kw_only=True):
     """A pair as far as it is known. cancel_cause: a cancel was decided, and why.
 
-    ahead_ms: how far our clock was ahead of the exchange's, as far as replies have shown it.
+    ahead_ms: how far our clock was ahead of the exchange's, as far as replies have shown it. disowned: orders like ours
+    of which a human has said that they are not; a restart forgets it, and then he is asked again.
     """
 
     plan: Plan
@@ -99,6 +100,7 @@ class Pair(Struct, frozen=True, kw_only=True):
     closed_ms: int | None = None
     cancel_cause: str | None = None
     ahead_ms: int = 0
+    disowned: frozenset[str] = frozenset()
 
     def exchange_ms(self, wall_ms: int) -> int:
         """Not later than `wall_ms` by the exchange's clock."""

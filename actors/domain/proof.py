@@ -87,17 +87,18 @@ class Wanted(Struct, frozen=True, kw_only=True):
     intent_ms: int
     oto: bool
     partner_price: Decimal | None = None
+    never: frozenset[str] = frozenset()  # orders that a human has said are not ours
 
 
 def matches_view(wanted: Wanted, view: OrderView) -> bool:
     """Whether a row of REST may be the order we asked for. Rows may lack the list's words (wire § 4.1)."""
-    if view.position == "pending" or (not wanted.oto and view.list_id is not None):
+    if view.order_id in wanted.never or view.position == "pending" or (not wanted.oto and view.list_id is not None):
         return False
     return _same(wanted, view) and (view.created_ms is None or _in_time(wanted, view.created_ms))
 
 
 def matches_report(wanted: Wanted, report: OrderReport) -> bool:
-    if (report.position == "working") != wanted.oto:
+    if report.order_id in wanted.never or (report.position == "working") != wanted.oto:
         return False
     if not wanted.oto and report.list_id is not None:
         return False

@@ -93,6 +93,8 @@ def _react(turn: Turn, event: oto.Event) -> None:
             _durable(turn, event.what)
         case oto.Cancel():
             _cancel(turn, event.cause)
+        case oto.Judged(order_id=order_id):
+            _judged(turn, order_id)
         case oto.PlaceEnded():
             opening.place_ended(turn, event.outcome)
         case oto.SaleEnded() | oto.Priced():
@@ -141,6 +143,19 @@ def _cancel(turn: Turn, cause: oto.CancelCause) -> None:
         turn.pair = replace(turn.pair, cancel_cause=cause)
         if isinstance(turn.state, oto.Cancelling):
             turn.state = replace(turn.state, retry_due=turn.at.mono_ms)  # what was waited for counts no more
+
+
+def _judged(turn: Turn, order_id: str | None) -> None:
+    state = turn.state
+    match state:
+        case oto.Unresolved():
+            said = opening.judged(turn, state, order_id)
+        case oto.Unwinding():
+            said = unwind.judged(turn, state, order_id)
+        case _:
+            said = False
+    if not said:
+        raise IllegalEvent("a verdict on no twins", where=turn.where, do="report this bug")
 
 
 def _cancel_ended(turn: Turn, event: oto.CancelEnded) -> None:

@@ -309,6 +309,20 @@ def _weigh(turn: Turn, sale: Sale, views: Iterable[OrderView]) -> bool:
     return True
 
 
+def judged(turn: Turn, state: oto.Unwinding, order_id: str | None) -> bool:
+    """A human says which of the twins is the sale, or that none is. Returns: there was something to say."""
+    sale = current(turn.pair)
+    if sale is None or not state.twins or order_id not in (None, *state.twins):
+        return False
+    others = frozenset(state.twins) - {order_id}
+    turn.pair = replace(turn.pair, disowned=turn.pair.disowned | others)
+    turn.state = replace(_state(turn), twins=(), absence=Absence(doubt_ms=turn.at.mono_ms))
+    if order_id is not None:
+        _adopt(turn, sale, order_id)
+    turn.look()
+    return True
+
+
 def _doubt_goes_on(turn: Turn, sale: Sale, look: Look) -> None:
     state, rules = _state(turn), turn.pair.rules
     assert state.absence is not None, state
@@ -387,4 +401,5 @@ def _wanted(pair: Pair, sale: Sale) -> Wanted:
         quantity=sale.leg.quantity,
         intent_ms=pair.exchange_ms(sale.intent_ms),
         oto=False,
+        never=pair.disowned,
     )

@@ -12,7 +12,15 @@ import trio
 from msgspec.structs import replace
 
 from actors.errors import ActorCrashed, AskTimeout, Refusal
-from actors.messages import CancelPair, PauseTrading, ResumeTrading, StartTrading, StopTrading, TraderSnapshot
+from actors.messages import (
+    CancelPair,
+    JudgeTwins,
+    PauseTrading,
+    ResumeTrading,
+    StartTrading,
+    StopTrading,
+    TraderSnapshot,
+)
 from supervisor.control import accounts, users, views
 from supervisor.control.office import Call
 from supervisor.control.why import reasons
@@ -45,6 +53,14 @@ async def _resume(call: Call, user: str) -> dict[str, Any]:
 async def _cancel_pair(call: Call, user: str) -> dict[str, Any]:
     _not_given_up(call, user)
     return await _ask_trader(call, user, CancelPair(call.args["pair_id"], call.who))
+
+
+async def _adopt(call: Call, user: str) -> dict[str, Any]:
+    return await _ask_trader(call, user, JudgeTwins(call.args["pair_id"], call.args["order_id"], call.who))
+
+
+async def _disown(call: Call, user: str) -> dict[str, Any]:
+    return await _ask_trader(call, user, JudgeTwins(call.args["pair_id"], None, call.who))
 
 
 async def _stop(call: Call, user: str) -> dict[str, Any]:
@@ -147,6 +163,8 @@ ON_USERS: dict[str, Callable[[Call, str], Awaitable[dict[str, Any]]]] = {
     "trading.status": _status,
     "trading.why": _why,
     "pair.cancel": _cancel_pair,
+    "pair.adopt": _adopt,
+    "pair.disown": _disown,
     **users.ON_USERS,
     **accounts.ON_USERS,
 }

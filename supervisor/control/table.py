@@ -37,6 +37,7 @@ _NAMES = (
 _TOKEN = Argument(
     name="token", kind="text", about="short name, e.g. KOGE, or an alphaId", required=True, form=TOKEN_FORM
 )
+_ORDER_ID = Argument(name="order_id", kind="text", about="as the exchange names it", required=True)
 _PAIR_ID = Argument(name="pair_id", kind="text", about="e.g. alice-2026-11-20-7", required=True, form=PAIR_FORM)
 _SINCE = Argument(name="since", kind="time", about="not before: 2026-11-20T10:00:00Z, or a date (its midnight UTC)")
 _UNTIL = Argument(name="until", kind="time", about="before this time")
@@ -180,6 +181,12 @@ COMMANDS: tuple[Command, ...] = (
             args=(_PAIR_ID,), on_users=True, example={"user": "alice", "pair_id": "alice-2026-11-20-7"}),
     Command(name="pair.cancel", args=(_PAIR_ID,), acts=True, on_users=True,
             about="Cancel the live pair and sell what it bought; the next one follows unless paused.",
+            example={"user": "alice", "pair_id": "alice-2026-11-20-7"}),
+    Command(name="pair.adopt", args=(_PAIR_ID, _ORDER_ID), acts=True, on_users=True,
+            about="Of several orders that could all be this pair's, say which one is.",
+            example={"user": "alice", "pair_id": "alice-2026-11-20-7", "order_id": "51481849"}),
+    Command(name="pair.disown", args=(_PAIR_ID,), acts=True, on_users=True,
+            about="Say that none of the orders that could be this pair's is.",
             example={"user": "alice", "pair_id": "alice-2026-11-20-7"}),
     # -- tokens and prices
     Command(name="token.list", common=True, about="Tokens by short name: those in use, or all that the exchange lists.",

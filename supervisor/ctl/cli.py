@@ -91,6 +91,8 @@ DANGEROUS = {
     "user.remove": "This takes {whom} out.",
     "trading.stop": "This cancels live pairs at once and sells what they bought, for {whom}.",
     "pair.cancel": "This cancels a live pair and sells what it bought.",
+    "pair.adopt": "This makes the order the pair's: what it buys and sells is counted, and it may be cancelled.",
+    "pair.disown": "This says that none of these orders is the pair's; once its absence is proven, the next may begin.",
     "system.drain": "This ends the daemon: nobody trades until it is started again.",
     "vault.rotate": "This makes a new key; keep a copy of the key file elsewhere.",
 }

@@ -382,6 +382,8 @@ _MADE: dict[str, Callable[[Any], list[RenderableType]]] = {
     **{f"trading.{verb}": _trading for verb in ("start", "pause", "resume", "stop", "status")},
     "trading.why": _why,
     "pair.cancel": _trading,
+    "pair.adopt": _trading,
+    "pair.disown": _trading,
     "user.list": _users,
     "user.show": _user_show,
     "stats.progress": _progress,

@@ -11,10 +11,20 @@ from msgspec.structs import replace
 from actors import desk
 from actors.book import PAST_MAX
 from actors.domain import gate, oto
-from actors.domain.orders import Accepted, Execution, OrderReport, OrderView, Refused
+from actors.domain.orders import Accepted, Execution, NoAnswer, OrderReport, OrderView, Refused
 from actors.domain.pair import new_pair
 from actors.known import FOREIGN_MAX, LOADED_MS, Known
-from actors.messages import Configure, Granted, Over, PauseTrading, Resting, ResumeTrading, StartTrading, StopTrading
+from actors.messages import (
+    Configure,
+    Granted,
+    JudgeTwins,
+    Over,
+    PauseTrading,
+    Resting,
+    ResumeTrading,
+    StartTrading,
+    StopTrading,
+)
 from actors.rows import FillRow, OrderRow
 from tests.actors.fakes import EPOCH_MS, market
 from tests.actors.traderkit import CONFIG, Kit, quote, record
@@ -367,3 +377,27 @@ async def test_a_ghost_of_the_token_before_gets_the_feed_that_its_sale_needs(kit
     assert kit.trader.markets.link is kit.link("ALPHA_22USDT")
     (told,) = [said for said in kit.link().address.posted if isinstance(said, Resting) and said.pairs]
     assert [pair.pair_id for pair in told.pairs] == [plan.pair_id]
+
+
+async def test_f78_an_operator_says_which_of_twins_is_the_pairs(kit, autojump_clock):
+    plan = kit.permitted()
+    kit.acked()
+    kit.say(desk.PairNews(plan.pair_id, oto.PlaceEnded(NoAnswer("no_reply", "timed out"))))
+    alike = [
+        view(
+            order_id=order_id, list_id=order_id, side="BUY", position="working", price=plan.buy_price,
+            quantity=plan.quantity, created_ms=plan.intent_ms,
+        )
+        for order_id in ("77", "78")
+    ]  # fmt: skip
+    refused = kit.ask(JudgeTwins(plan.pair_id, "77", "op"))
+    assert "has no" in str(refused.error)
+    kit.looked(*alike)
+    assert [*kit.book.pauses] == ["ORDER_UNRESOLVED"]
+    refused = kit.ask(JudgeTwins(plan.pair_id, "99", "op"))
+    assert "77, 78" in str(refused.error)
+    told = kit.ask(JudgeTwins(plan.pair_id, "78", "op"))
+    rows = kit.acked()
+    assert told.value is not None
+    assert kit.book.live[plan.pair_id].live.pair.working.order_id == "78"
+    assert [row.action for row in rows if type(row).__name__ == "AuditRow"][-1] == "pair.adopt"

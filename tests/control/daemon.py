@@ -21,6 +21,7 @@ from actors.messages import (
     CancelPair,
     FeedSnapshot,
     ForgetToken,
+    JudgeTwins,
     ListAudit,
     ListCatalogue,
     Listed,
@@ -256,6 +257,8 @@ class TraderBox:
                 if told.pair is None or told.pair.pair_id != pair_id:
                     raise Refusal(f"{pair_id} is not live", code="PAIR_UNKNOWN", where=f"traders/{self.user}")
                 return replace(told, phase="cancelling")
+            case JudgeTwins():
+                return told
         raise AssertionError(question)
 
 

@@ -62,7 +62,8 @@ def test_names_are_a_list_or_words_between_commas():
 CONTRACT = {
     "system.status", "system.health", "system.tree", "system.version", "system.commands", "user.list", "user.show",
     "trading.start", "trading.pause", "trading.resume", "trading.stop", "trading.status", "trading.why",
-    "stats.progress", "orders.list", "pairs.list", "pair.cancel", "price.show", "actor.restart", "user.create",
+    "stats.progress", "orders.list", "pairs.list", "pair.cancel", "pair.adopt", "pair.disown", "price.show",
+    "actor.restart", "user.create",
     "user.update", "user.remove", "user.set-credentials", "user.check-credentials", "user.apply", "config.show",
     "config.set", "account.balance", "account.volume", "stats.show", "pair.show", "token.list", "token.show",
     "token.add", "token.remove", "token.refresh", "price.history", "system.streams", "system.metrics", "system.audit",

@@ -220,6 +220,8 @@ EVENTS = {
     "durable_cancel": (0, _plain(oto.Durable("cancel"))),
     "durable_sale": (0, _plain(oto.Durable("sale:1"))),
     "cancel": (0, _plain(oto.Cancel("stop"))),
+    "judged_ours": (0, _plain(oto.Judged(TWIN.order_id))),
+    "judged_nobodys": (0, _plain(oto.Judged(None))),
     "place_accepted": (0, _plain(oto.PlaceEnded(Accepted((WORKING, PENDING))))),
     "place_accepted_oddly": (0, _plain(oto.PlaceEnded(Accepted((WORKING,))))),
     "place_refused": (0, _plain(oto.PlaceEnded(Refused("000002", "illegal")))),

@@ -334,3 +334,16 @@ def test_a_ghost_of_the_pending_leg_is_known_by_its_list():
     assert not ghosts.may_claim(state, replace(RELEASE, order_id="777", list_id="8"))
     assert ghosts.heard(state, oto.Reported(DEAD_RELEASED), at(0))[2] is None
     assert ghosts.heard(state, oto.Reported(DEAD_PART), at(0))[2] is not None
+
+
+def test_f78_a_human_says_which_of_two_is_the_ghost_and_it_is_followed():
+    story = closed("absent").look(view(), TWIN)
+    assert story.state.twins
+    story.tell(oto.Judged(WORKING))
+    assert (story.kind, story.pair.working.order_id) == ("Open", WORKING)
+
+
+def test_f78_a_human_says_that_neither_is_a_ghost_and_nothing_is_heard_of_them_again():
+    story = closed("absent").look(view(), TWIN).tell(oto.Judged(None))
+    assert (story.outcome, story.state.twins) == ("absent", ())
+    assert story.look(view(), TWIN).last == []

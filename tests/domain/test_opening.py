@@ -399,3 +399,34 @@ def test_a_doubt_that_no_look_can_end_is_told_after_several_times_the_patience()
     story.tell(oto.LookFailed("no_reply", "timed out"), after=60_000)
     assert "ORDER_UNRESOLVED" in story.pauses()
     assert story.kind == "Unresolved", "still nothing is known"
+
+
+# -- a human says which of twins is ours (F78)
+
+
+def twins():
+    return unresolved().look(view(), TWIN, after=100)
+
+
+def test_f78_the_twin_that_a_human_names_is_adopted_and_the_other_never():
+    story = twins().tell(oto.Judged(WORKING))
+    assert (story.kind, story.pair.working.order_id) == ("Open", WORKING)
+    story.tell(*ROUND_TRIP)
+    assert story.outcome == "completed"
+    assert story.look(TWIN).outcome == "completed", "the other one is no ghost of it"
+
+
+def test_f78_where_a_human_says_that_no_twin_is_ours_the_proof_goes_on_without_them():
+    story = twins().tell(oto.Judged(None))
+    assert story.kind == "Unresolved"
+    for _ in range(4):
+        story.look(view(), TWIN, after=7_000)
+    assert story.outcome == "absent"
+    assert story.look(view(), TWIN).outcome == "absent"
+
+
+def test_f78_nobody_may_name_an_order_that_is_no_twin():
+    with pytest.raises(IllegalEvent):
+        twins().tell(oto.Judged("12345"))
+    with pytest.raises(IllegalEvent):
+        unresolved().tell(oto.Judged(None))

@@ -50,7 +50,7 @@ def test_every_kind_of_state_event_and_effect_is_in_the_table():
 
 def test_only_what_we_send_can_be_illegal():
     illegal = {event for (_, event), reply in TABLE.items() if reply == "illegal"}
-    assert all(re.match("durable|place|sale_|cancel$", event) for event in illegal), illegal
+    assert all(re.match("durable|judged|place|sale_|cancel$", event) for event in illegal), illegal
 
 
 def test_the_request_leaves_in_one_cell_only():

@@ -436,3 +436,16 @@ def test_a_sale_whose_intent_can_never_be_durable_is_not_sent_and_the_next_is_tr
     assert (story.wished(oto.PlaceSale, ever=True), story.pair.sales[0].state) == ([], "refused")
     story.wait(60_000).tell(oto.Priced(MARKET))
     assert story.last == [oto.Persist("sale:2")]
+
+
+@pytest.mark.parametrize("ours", [SALE, None])
+def test_f78_a_human_says_which_of_two_sales_is_ours(ours):
+    story = unwinding_unresolved().look(
+        sale_view(SALE, RELEASED, MARKET), sale_view("51481852", RELEASED, MARKET), after=100
+    )
+    assert story.state.twins == (SALE, "51481852")
+    story.tell(oto.Judged(ours))
+    assert (story.state.twins, story.pair.sales[-1].leg.order_id) == ((), ours)
+    for _ in range(4):
+        story.look(sale_view(SALE, RELEASED, MARKET), sale_view("51481852", RELEASED, MARKET), after=7_000)
+    assert story.pair.sales[0].state == ("absent" if ours is None else "open")

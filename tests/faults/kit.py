@@ -163,7 +163,7 @@ def crash(stage, path):
 async def resumed(stage, user=None, *, within_s=120):
     """As an operator does: again, as long as the daemon says that the cause is still there."""
     with trio.fail_after(within_s):
-        while stage.pauses(user):
+        while stage.pauses(user) or (shown := stage.shown(user)) is None or shown.pauses:  # durable or not yet
             try:
                 await stage.resume(user)
             except Refusal:
