@@ -13,6 +13,8 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 
+from supervisor.redact import redact_text
+
 STATUS_MAX = 200
 """Characters of a status line: one line of `systemctl status`."""
 
@@ -73,8 +75,8 @@ class Notifier:
 
 
 def status(text: str) -> str:
-    """The line that shows a text under `systemctl status`."""
-    line = " ".join(text.split())
+    """The line that shows a text under `systemctl status`, to everybody on the machine: without secrets."""
+    line = " ".join(redact_text(text).split())
     return f"STATUS={line if len(line) <= STATUS_MAX else line[: STATUS_MAX - 1] + '…'}"
 
 

@@ -34,8 +34,9 @@ STOP_S_MAX = 30.0
 """All the patience of an ordered stop; after it whatever still runs is cancelled, still in order."""
 
 END_S_MAX = 40.0
-"""From the request to stop: what still lives then is stuck, and the process has to end without it. Below the 45 s after
-which systemd kills (reliability § 3). The difference is what stuck children get once nobody else is left."""
+"""From the request to stop: what still lives then is stuck, and the process has to end without it. Together with the
+30 s in which live pairs are followed it is below the 90 s after which systemd kills (systemd/otod.service). The
+difference is what stuck children get once nobody else is left."""
 
 Did = Literal[
     "started", "already_running", "declined", "failed",
