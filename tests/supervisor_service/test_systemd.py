@@ -84,7 +84,7 @@ def test_a_watchdog_without_a_socket_cannot_be_fed():
 
 def test_a_status_is_one_short_line():
     assert status("two\n  mistakes") == "STATUS=two mistakes"
-    assert len(status("x" * 1000)) == len("STATUS=") + STATUS_MAX
+    assert len(status("word " * 200)) == len("STATUS=") + STATUS_MAX
     assert "c4n4ry" not in status("failed: cookie: p20t=c4n4ryS3ssion")
     assert extend(7.5) == "EXTEND_TIMEOUT_USEC=7500000"
     with pytest.raises(AssertionError):
