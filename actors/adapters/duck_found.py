@@ -11,6 +11,7 @@ anything is published, each file that the database does not know is looked at:
     kept      all else: copied to analytics/kept/, where no view looks, before it is made anew from the live tables.
               If records were lost, what the file has of closed pairs is taken back into these tables first: it was
               published after it had been acknowledged. Pairs that were open or unwound are left to reconciling
+    missing   of a day whose rows are live: it is made anew
     unusable  a damaged file, or one without our tables: moved to analytics/kept/, because it would break the views
 
 Nobody trades yet, so no fill can have come again from the exchange under another id. The catalogue of a database that
@@ -56,7 +57,11 @@ def take_in(connection: duckdb.DuckDBPyConnection, analytics: Path, instance: st
     """
     adopted, kept, lacking = [], [], []
     known = {day: (file, left) for day, file, left in connection.execute(_KNOWN).fetchall()}
-    for day, file in duck_views.day_files(analytics).items():
+    files = duck_views.day_files(analytics)
+    for day, (_, left) in known.items():
+        if day not in files and not left and _is_live(connection, day):
+            _publish_again(connection, day)
+    for day, file in files.items():
         made_of, left = known.get(day, (None, False))
         if left or made_of == stamp(file, instance):
             continue

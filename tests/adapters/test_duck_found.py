@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from decimal import Decimal as D
 
 import duckdb
 import pytest
 
 from actors import messages, rows
+from actors.errors import StoreError
 from actors.statistics import Statistics
 from tests.adapters.duck_rows import (
     DAY,
@@ -208,6 +210,23 @@ async def test_a_file_that_would_break_the_views_is_put_aside(published, wall, c
         connection.execute((published / "analytics/views.sql").read_text())
         assert connection.execute("SELECT count(*) FROM fills").fetchall() == [(2,)]
     await db.close()
+
+
+async def test_an_analytics_directory_that_was_removed_comes_back_with_the_next_start(tmp_path, wall):
+    db = database(tmp_path, wall=wall)
+    await db.open()
+    await db.commit([[fill("1")], [fill("old", exchange_time=NOON_MS - 3 * DAY_MS)]])
+    await db.publish()
+    shutil.rmtree(tmp_path / "analytics")
+    await db.commit([[fill("2")]])
+    with pytest.raises(StoreError):
+        await db.publish()
+    again = await reopened(db, tmp_path, wall=wall)
+    await again.publish()
+    assert fills(tmp_path) == ["1", "2"]
+    assert fills(tmp_path, "day_2026-11-17.duckdb") == ["old"]
+    assert not await again.publish()
+    await again.close()
 
 
 @pytest.mark.parametrize(
