@@ -64,6 +64,7 @@ class Sign(Struct, frozen=True):
     incarnation: int
     beats: int
     waits: bool
+    state: State = "running"
 
 
 class Node(Struct, frozen=True, kw_only=True):

@@ -12,8 +12,10 @@ from collections.abc import Iterable, Mapping
 from msgspec import Struct
 
 from actors.messages import TraderSnapshot, UserRecord
-from supervisor.lifecycle import Node
+from supervisor.lifecycle import Sign
 from supervisor.users import can_trade
+
+TRADERS = "traders/"
 
 WINDOW_S = 60.0
 """Pairs are counted over the last minute: longer than a pair takes, shorter than an operator waits for an effect."""
@@ -73,21 +75,18 @@ def _state(record: UserRecord, snapshot: TraderSnapshot | None, given_up: bool) 
     return "done" if snapshot.phase == "done" else "trading"
 
 
-def given_up(root: Node) -> frozenset[str]:
+def given_up(signs: Iterable[Sign]) -> frozenset[str]:
     """Users whose trader was parked."""
-    traders = next((node for node in root.children if node.path == "traders"), None)
-    return frozenset(node.path.rsplit("/", maxsplit=1)[-1] for node in _parked(traders))
+    return frozenset(
+        sign.path.removeprefix(TRADERS) for sign in signs if sign.state == "parked" and sign.path.startswith(TRADERS)
+    )
 
 
-def _parked(node: Node | None) -> list[Node]:
-    return [] if node is None else [child for child in node.children if child.state == "parked"]
-
-
-def starting(root: Node, stands: Standing) -> str:
-    """What the start is busy with."""
-    for node in root.children:
-        if node.kind == "actor" and node.state != "running":
-            return "opening the store" if node.path == "store" else f"starting: {node.path} is {node.state}"
+def starting(signs: Iterable[Sign], stands: Standing) -> str:
+    """What the start is busy with. signs: in the order of the tree."""
+    for sign in signs:
+        if "/" not in sign.path and sign.state != "running":
+            return "opening the store" if sign.path == "store" else f"starting: {sign.path} is {sign.state}"
     if stands.total == 0:
         return "loading users"
     return f"reconciling with the exchange: {stands.total - stands.waiting} of {stands.total} users are ready"

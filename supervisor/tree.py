@@ -134,7 +134,7 @@ class Tree:
     def signs(self) -> list[Sign]:
         """Of every actor; cheaper than statistics(), which look into what each waits for."""
         return [
-            Sign(found.path, found.incarnation, found.mailbox.beats, found.waits)
+            Sign(found.path, found.incarnation, found.mailbox.beats, found.waits, found.state)
             for found in everything(self._root)
             if isinstance(found, Leaf)
         ]

@@ -17,7 +17,7 @@ import trio
 
 from actors.messages import TraderSnapshot, UserRecord
 from actors.ports import Log
-from supervisor.lifecycle import Node, Sign
+from supervisor.lifecycle import Sign
 from supervisor.pulse import Pulse
 from supervisor.readiness import PairRate, Standing, given_up, standing, starting
 from supervisor.systemd import Notifier, extend, status
@@ -41,8 +41,6 @@ TOLD_S = 300.0
 
 class Seen(Protocol):
     """What is looked at; the wiring is one."""
-
-    def tree(self) -> Node: ...
 
     def signs(self) -> list[Sign]: ...
 
@@ -100,7 +98,7 @@ class Unit:
             due = moves and now_s - extended_s >= EXTEND_EVERY_S
             if due:
                 extended_s = now_s
-            self._show(starting(self._daemon.tree(), stands), *([extend(EXTEND_S)] if due else []))
+            self._show(starting(self._daemon.signs(), stands), *([extend(EXTEND_S)] if due else []))
             await trio.sleep(START_LOOK_S)
         self.ready.set()
         self._log.info("service_ready", took_s=round(trio.current_time() - began_s, 3), users=stands)
@@ -123,7 +121,7 @@ class Unit:
 
     def _standing(self) -> Standing:
         daemon = self._daemon
-        return standing(daemon.records(), daemon.snapshots(), given_up(daemon.tree()))
+        return standing(daemon.records(), daemon.snapshots(), given_up(daemon.signs()))
 
     def _moves(self) -> bool:
         """Said in the log when it changes: the process may not live to say more."""

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from actors.domain.trading import Pause
 from actors.messages import Progress, TraderSnapshot
-from supervisor.lifecycle import Node
+from supervisor.lifecycle import Sign
 from supervisor.readiness import PairRate, Standing, given_up, standing, starting
 from tests.control.daemon import record
 
@@ -63,27 +63,22 @@ def test_the_line_leaves_out_what_there_is_none_of():
     assert Standing(total=10, trading=8, paused=1, waiting=1).words() == "8 trading, 1 paused, 1 reconciling"
 
 
-def node(path, state="running", kind="actor", *children):
-    return Node(
-        path=path, kind=kind, state=state, incarnation=1, restarts=0, uptime_s=None, mailbox=None, last_crash=None,
-        waiting_for=None, children=children,
-    )  # fmt: skip
+def sign(path, state="running"):
+    return Sign(path, 1, 0, True, state)
 
 
 def test_a_start_says_what_it_is_busy_with():
-    root = node("", "starting", "group", node("store", "starting"), node("control", "stopped"))
-    assert starting(root, Standing()) == "opening the store"
-    root = node("", "starting", "group", node("store"), node("control", "delaying"))
-    assert starting(root, Standing()) == "starting: control is delaying"
-    root = node("", "running", "group", node("store"))
-    assert starting(root, Standing()) == "loading users"
-    assert starting(root, Standing(total=10, waiting=7)).endswith("3 of 10 users are ready")
+    assert starting([sign("store", "starting"), sign("control", "stopped")], Standing()) == "opening the store"
+    delaying = [sign("store"), sign("control", "delaying")]
+    assert starting(delaying, Standing()) == "starting: control is delaying"
+    trading = [sign("store"), sign("traders/alice", "starting")]
+    assert starting(trading, Standing()) == "loading users"
+    assert starting(trading, Standing(total=10, waiting=7)).endswith("3 of 10 users are ready")
 
 
 def test_a_parked_trader_is_a_user_who_was_given_up():
-    traders = node("traders", "running", "family", node("traders/alice", "parked"), node("traders/bob"))
-    assert given_up(node("", "running", "group", node("store"), traders)) == {"alice"}
-    assert given_up(node("", "running", "group", node("store"))) == frozenset()
+    signs = [sign("store"), sign("feeds/alice", "parked"), sign("traders/alice", "parked"), sign("traders/bob")]
+    assert given_up(signs) == {"alice"}
 
 
 def test_pairs_are_counted_over_the_last_minute():

@@ -10,7 +10,7 @@ from supervisor.lifecycle import Sign
 from supervisor.pulse import SILENT_S_MAX, Pulse
 from supervisor.unit import EXTEND_EVERY_S, START_S_MAX, TOLD_S, Unit
 from tests.control.daemon import record
-from tests.supervisor_service.test_readiness import PAUSE, node, shown
+from tests.supervisor_service.test_readiness import PAUSE, shown
 
 
 class Systemd:
@@ -42,9 +42,6 @@ class Daemon:
         self.shown = {}
         self.moves = True
         self.committing_since_s = None
-
-    def tree(self):
-        return node("", "running", "group", node("store"))
 
     def signs(self):
         return [Sign("store", 1, 0, self.moves)]
