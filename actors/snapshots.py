@@ -31,7 +31,7 @@ HINTS: dict[PauseReason, str] = {
     "VERIFICATION_REQUIRED": "pass the verification on the site, hand over new credentials, then resume",
     "RATE_LIMITED": "wait as long as the exchange asked, lower the request rates, then resume",
     "TOKEN_UNAVAILABLE": "configure another token, or wait until it can be traded again, then resume",
-    "ORDER_UNRESOLVED": "compare with the site; of several orders name ours: `otoctl pair adopt` or `disown`; then resume",
+    "ORDER_UNRESOLVED": "compare with the site; of several orders name one (`otoctl pair adopt`, `disown`), resume",
     "ORDER_REJECTED": "correct the configuration named in the detail, then resume",
     "EXTERNAL_ORDER": "leave this account's token to otod, or stop the user; then resume",
     "INVENTORY_LEFT": "sell the tokens named in the detail by hand, then resume",
