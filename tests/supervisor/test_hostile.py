@@ -27,6 +27,7 @@ def test_a_group_that_is_stuck_already_does_not_keep_others_from_stopping():
             assert await stage.tree.stop() == ("inner/b",)
             assert trio.current_time() == pytest.approx(began_s + 10), "the end kept for stuck ones"
             assert stage.stuck == [("inner/b",)], "who was never asked to stop is not stuck"
+            assert (stage.state("inner"), stage.state("a")) == ("stuck", "stopped")
             assert stage.names("down") == ["c", "a"]
 
         c = stage.child("c", intensity=0, exhausted="escalate")
@@ -152,6 +153,54 @@ def test_a_group_has_a_start_deadline_too():
         assert (raised.where, type(raised.__cause__)) == ("inner", NotReady)
         assert stage.names("down") == ["d", "c", "b", "a"]
         assert trio.current_time() == pytest.approx(5)
+
+    play(scene)
+
+
+@pytest.mark.parametrize("strategy", ["one_for_all", "rest_for_one"])
+def test_of_several_that_died_together_the_longest_delay_counts(strategy):
+    delays: list[int] = []
+
+    async def scene(stage: Stage) -> None:
+        options = {"exhausted": "escalate", "jitter": 0, "stop_s_max": 1.0}
+        members = [stage.child(name, delay_s=delay_s, **options) for name, delay_s in (("a", 2), ("b", 9), ("c", 4))]
+        async with stage.running(*members, strategy=strategy):
+            for name in "abc":
+                stage.post(name, ("shield", 0.5), "crash")
+            await trio.sleep(0.6)
+            told = {it.path: it.delay_s for it in stage.told if it.what == "restarting"}
+            assert told, "who dies while it is taken down has no delay of its own"
+            await trio.sleep(max(told.values()) - 0.2)
+            affected = "abc" if strategy == "one_for_all" else "abc"["abc".index(min(told)) :]
+            assert not stage.alive & set(affected), "somebody did not wait for the others"
+            await trio.sleep(0.2)
+            assert {node.path: node.incarnation for node in stage.tree.statistics().children} == {
+                name: 2 if name in affected else 1 for name in "abc"
+            }
+            delays.append(len(told))
+
+    play(scene)
+    assert max(delays) > 1, "in no schedule did two of them die of their own accord"
+
+
+def test_a_new_life_of_a_group_has_all_its_members():
+    """Also those that had come to their end; only what an operator stopped, or has to start, stays down."""
+
+    async def scene(stage: Stage) -> None:
+        kinds = [stage.child(kind, restart=kind) for kind in ("transient", "temporary")]
+        last = stage.child("z", intensity=0, exhausted="escalate")
+        async with stage.running(group(*kinds, stage.child("s"), last, name="inner", delay_s=0)) as tree:
+            for kind in ("transient", "temporary"):
+                stage.post(f"inner/{kind}", "return")
+            await tree.stop_child("inner/s")
+            assert [stage.state(f"inner/{name}") for name in ("transient", "temporary", "s")] == ["stopped"] * 3
+            stage.post("inner/z", "crash")
+            await trio.sleep(1)
+            stands = {node.path: (node.state, node.incarnation) for node in stage.node("inner").children}
+            assert stands == {
+                "inner/transient": ("running", 2), "inner/temporary": ("running", 2),
+                "inner/s": ("stopped", 1), "inner/z": ("running", 2),
+            }  # fmt: skip
 
     play(scene)
 

@@ -103,6 +103,22 @@ def test_a_member_added_again_under_its_name_follows_its_new_spec():
     play(scene, range(10))
 
 
+def test_a_member_added_while_its_family_goes_down_waits_for_the_familys_next_life():
+    async def scene(stage: Stage) -> None:
+        async with stage.running(family(stage.child("a", stop_s_max=9))) as tree, trio.open_nursery() as nursery:
+            stage.post("family/a", ("sleep", 3))
+            await stage.settle()
+            nursery.start_soon(tree.stop_child, "family")
+            await trio.sleep(1)
+            tree.put("family", stage.child("b"))
+            await trio.sleep(100)
+            assert stage.names("up") == ["a"]
+            assert (await tree.start("family")).did == "started"
+            assert sorted(stage.names("up")) == ["a", "a", "b"]
+
+    play(scene)
+
+
 def test_a_child_may_add_and_remove_others_and_itself():
     async def scene(stage: Stage) -> None:
         async def founder(number, inbox, task_status) -> None:
