@@ -22,6 +22,9 @@ from supervisor.lifecycle import Happened
 from tests.sim.options import SETTLED_S
 from tests.sim.world import Onlooker, World, balance_of
 
+LIES = frozenset({"edit_body", "edit_frame"})
+"""Faults that make the exchange contradict itself."""
+
 OTO, PLAIN = "/oto-order/place", "/order/place"  # the ends of paths
 
 
@@ -167,6 +170,17 @@ class BystandersLive(Onlooker):
                 pass
 
 
+class NothingContradicts(Onlooker):
+    """An exchange that tells no lies is never accused of one."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def wrote(self, row: Any) -> None:
+        if isinstance(row, PauseRow) and row.reason == "LEDGER_MISMATCH":
+            self._world.violate(f"accused for nothing: {row.detail}", row.user)
+
+
 class NothingIsWrong(Onlooker):
     """In a world without trouble: nobody is paused but for the market, every pair is completed."""
 
@@ -189,6 +203,8 @@ def standing_checks(world: World, *, allowed_deaths: tuple[str, ...] = (), calm:
         NothingBreaks(world, allowed_deaths),
         BystandersLive(world),
     ]
+    if all(fault.kind not in LIES for fault in world.options.faults):
+        found.append(NothingContradicts(world))
     return [*found, NothingIsWrong(world)] if calm else found
 
 
@@ -293,6 +309,10 @@ def _progress(world: World, user: str, fills: tuple[Fill, ...]) -> Iterator[str]
     volume = sum((f.quote for f in own if date_of(f.time_ms) == shown.progress.day), Decimal(0))
     if shown.progress.volume != volume:
         yield f"progress shows {shown.progress.volume} bought on {shown.progress.day}, the exchange {volume}"
+    points = sum((f.quote * world.listing.token_of(f.symbol).mul_point for f in own
+                  if date_of(f.time_ms) == shown.progress.day), Decimal(0))  # fmt: skip
+    if shown.progress.counted_volume != points:
+        yield f"progress counts {shown.progress.counted_volume} for points, the exchange {points}"
     closed = [
         p for p in world.disk.of(PairRow, user) if p.status == "closed" and f"-{shown.progress.day}-" in p.pair_id
     ]

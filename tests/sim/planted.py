@@ -11,6 +11,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any
@@ -25,7 +26,7 @@ from actors.domain import absorb, ending, gate, ghosts, legs, opening, oto, pair
 from actors.domain.orders import Accepted, NoAnswer, Refused
 from actors.messages import Granted
 from supervisor import wiring
-from tests.sim.find import attempt
+from tests.sim.find import attempt, progress
 
 SEEDS_MAX = 200
 
@@ -362,30 +363,50 @@ PLANTS: tuple[Plant, ...] = (
 )
 
 
-def seeds_to_catch(plant: Plant, *, seeds: Iterable[int], users: int = 3, minutes: float = 3) -> tuple[int, str]:
-    """(how many seeds it took, what the first violation was); (0, "") if none caught it."""
+def seeds_to_catch(number: int, *, seeds: Iterable[int], users: int = 3, minutes: float = 3) -> Caught:
+    """Of the plant with this number: how many seeds it took, and what the first violation was."""
+    plant = PLANTS[number]
+    began_s = time.perf_counter()  # sim-ok: a figure about the real machine
+    took, what = 0, ""
     with planted(plant):
-        for number, seed in enumerate(seeds, start=1):
+        for count, seed in enumerate(seeds, start=1):
             found = attempt(seed, users, minutes, plant.profile)
             if found.wrong:
-                return number, f"seed {seed}: {found.wrong[0]}"
-    return 0, ""
+                took, what = count, f"seed {seed}: {found.wrong[0]}"
+                break
+    return Caught(number=number, seeds=took, what=what, took_s=time.perf_counter() - began_s)  # sim-ok: see above
+
+
+class Caught(Struct, frozen=True, kw_only=True):
+    """seeds: how many it took, 0: none caught it."""
+
+    number: int
+    seeds: int
+    what: str
+    took_s: float
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.sim.planted", description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=SEEDS_MAX)
-    parser.add_argument("--from", type=int, default=1, dest="first")
-    parser.add_argument("--only", default="", help="plants whose name contains this")
+    parser.add_argument("--seeds", type=int, default=SEEDS_MAX, metavar="N", help=f"at most; {SEEDS_MAX}")
+    parser.add_argument("--from", type=int, default=1, dest="first", metavar="S", help="first seed (1)")
+    parser.add_argument("--only", default="", metavar="TEXT", help="plants whose name contains this")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="J", help="processes")
     args = parser.parse_args()
     os.nice(10)
-    missed = 0
-    for plant in (plant for plant in PLANTS if args.only in plant.name):
-        began_s = time.perf_counter()  # sim-ok: a figure about the real machine
-        number, what = seeds_to_catch(plant, seeds=range(args.first, args.first + args.seeds))
-        missed += not number
-        took_s = time.perf_counter() - began_s  # sim-ok: see above
-        print(f"{number or 'NOT CAUGHT':>10}  {plant.name:50} {took_s:6.1f} s  {what[:150]}", flush=True)
+    chosen = [number for number, plant in enumerate(PLANTS) if args.only in plant.name]
+    seeds = range(args.first, args.first + args.seeds)
+    missed, began_s = 0, time.perf_counter()  # sim-ok: see above
+    with ProcessPoolExecutor(args.jobs) as pool:
+        running = [pool.submit(seeds_to_catch, number, seeds=seeds) for number in chosen]
+        for done, future in enumerate(as_completed(running), start=1):
+            found = future.result()
+            missed += not found.seeds
+            name = PLANTS[found.number].name
+            print(f"{found.seeds or 'NOT CAUGHT':>10}  {name:50} {found.took_s:6.1f} s  {found.what[:150]}", flush=True)
+            took_s = time.perf_counter() - began_s  # sim-ok: see above
+            progress(done, len(chosen), took_s, f"{missed} not caught")
+    print(f"{len(chosen)} bugs, {len(chosen) - missed} caught within {args.seeds} seeds of 3 users x 3 minutes")
     return 1 if missed else 0
 
 
