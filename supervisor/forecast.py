@@ -12,8 +12,8 @@ from msgspec import Struct
 
 from actors.adapters.sim_store import Disk
 from actors.domain.day import DAY_MS, date_of
-from actors.messages import TraderSnapshot
-from actors.rows import FillRow, PairRow, PauseRow, UserDayRow
+from actors.messages import Progress, TraderSnapshot
+from actors.rows import FillRow, PairRow, PauseRow
 
 BPS = 10_000
 PARTS = ("fee", "spread", "slippage", "unwind", "dust")
@@ -21,7 +21,7 @@ ZERO = Decimal(0)
 
 
 class DayForecast(Struct, frozen=True, kw_only=True):
-    """done_at: wall ms when the day's target was reached, None: it was not."""
+    """done_at: exchange ms of the fill that reached the day's target, None: none did."""
 
     day: str
     volume: Decimal
@@ -61,7 +61,6 @@ def forecast(shown: TraderSnapshot, disk: Disk, days: Iterable[str]) -> Forecast
     assert shown.token is not None, shown
     pairs = [pair for pair in disk.of(PairRow, user) if pair.status == "closed"]
     bought = [fill for fill in disk.of(FillRow, user) if fill.side == "BUY"]
-    done = {row.day: row.done_at for row in disk.of(UserDayRow, user)}
     pauses = disk.of(PauseRow, user)
     wear = _sum(pair.wear for pair in pairs)
     closed_volume = _sum(pair.buy_quote for pair in pairs)
@@ -71,7 +70,7 @@ def forecast(shown: TraderSnapshot, disk: Disk, days: Iterable[str]) -> Forecast
         token=shown.token,
         target=None if points is not None else shown.progress.target,
         target_points=points,
-        days=tuple(_day(day, pairs, bought, done.get(day)) for day in days),
+        days=tuple(_day(day, pairs, bought, shown.progress) for day in days),
         volume=_sum(fill.quote_quantity for fill in bought),
         pairs=len(pairs),
         outcomes=dict(sorted(Counter(str(pair.outcome) for pair in pairs).items())),
@@ -84,11 +83,19 @@ def forecast(shown: TraderSnapshot, disk: Disk, days: Iterable[str]) -> Forecast
     )
 
 
-def _day(day: str, pairs: list[PairRow], bought: list[FillRow], done_at: int | None) -> DayForecast:
+def _day(day: str, pairs: list[PairRow], bought: list[FillRow], progress: Progress) -> DayForecast:
+    """The target is counted anew from the fills: who is paused at that very moment has reached it all the same."""
     own = [pair for pair in pairs if date_of(pair.intent_at) == day]
+    fills = sorted((fill for fill in bought if date_of(fill.exchange_time) == day), key=lambda fill: fill.exchange_time)
+    counted, done_at = ZERO, None
+    for fill in fills:
+        counted += fill.quote_quantity * (1 if progress.target_points is None else fill.mul_point)
+        if counted >= progress.target:
+            done_at = fill.exchange_time
+            break
     return DayForecast(
         day=day,
-        volume=_sum(fill.quote_quantity for fill in bought if date_of(fill.exchange_time) == day),
+        volume=_sum(fill.quote_quantity for fill in fills),
         pairs=len(own),
         wear=_sum(pair.wear for pair in own),
         done_at=done_at,

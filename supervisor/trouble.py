@@ -50,7 +50,7 @@ def _bad(times: float) -> Trouble:
             Fault(kind="refuse_release", share=0.001 * times),
         ),
         refused=0.01 * times,
-        torn=0.0005 * times,
+        torn=0.00002 * times,  # of a dozen frames a second
     )
 
 

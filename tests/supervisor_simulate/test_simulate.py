@@ -63,6 +63,12 @@ def test_the_same_seed_gives_the_same_figures_and_another_one_others(document):
     assert first["users"]["alice"]["wear"] != other["users"]["alice"]["wear"]
 
 
+def test_a_day_is_reached_exactly_if_its_fills_say_so(document):
+    found = told(document, faults="harsh", days=2, seed=3)
+    for day in found["users"]["alice"]["days"]:
+        assert (day["reached_after_s"] is not None) == (Decimal(day["volume"]) >= 100)
+
+
 def test_each_day_has_its_target(document):
     found = told(document, days=2)["users"]["alice"]
     assert [day["day"] for day in found["days"]] == ["2026-11-20", "2026-11-21"]
