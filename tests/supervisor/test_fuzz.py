@@ -3,11 +3,15 @@
 - no name ever has two incarnations (the witness on the stage)
 - every command has an answer, every question an outcome
 - once peace returns, every child stands as the last wish about it says, and a stop ends the tree without a task left
+
+More of them: `python -m tests.supervisor.test_fuzz 100 120` plays the histories of blocks 100 to 119, 50 each.
 """
 
 from __future__ import annotations
 
 import random
+import sys
+from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
 
@@ -18,7 +22,7 @@ from msgspec.structs import replace
 from actors.errors import ActorCrashed, AskTimeout, Refusal
 from supervisor.lifecycle import Node
 from supervisor.spec import ChildSpec, FamilySpec, GroupSpec
-from tests.supervisor.stage import Stage, perform, play
+from tests.supervisor.stage import SEEDS, Stage, perform, play
 
 DEATHS = ["crash", "crash later", "group", "return", "own scope", "beside", "hang", ("shield", 3), ("sleep", 2)]
 STARTS = ["ok", "ok", "ok", "ok", "1", "fail", "fail at once", "return", "hang"]
@@ -157,6 +161,10 @@ class Play:
 
 @pytest.mark.parametrize("block", range(8))
 def test_anything_at_any_time(block):
+    histories(block, range(10))
+
+
+def histories(block: int, seeds: Iterable[int]) -> None:
     async def scene(stage: Stage) -> None:
         one = Play(stage, 1000 * block + stage.seed)
         stage.make(GroupSpec(name="root", children=(one.actor("first"), one.inner("g", 2), one.inner("h", 1))))
@@ -176,4 +184,10 @@ def test_anything_at_any_time(block):
             else:
                 nursery.cancel_scope.cancel()
 
-    play(scene, range(16))
+    play(scene, seeds)
+
+
+if __name__ == "__main__":
+    for number in range(int(sys.argv[1]), int(sys.argv[2])):
+        histories(number, SEEDS)
+        print(f"block {number}: {len(SEEDS)} histories")
