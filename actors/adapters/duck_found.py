@@ -55,29 +55,34 @@ def take_in(connection: duckdb.DuckDBPyConnection, analytics: Path, instance: st
 
     Raises: StoreError, the disk refused; duckdb.Error.
     """
-    adopted, kept, lacking = [], [], []
-    known = {day: (file, left) for day, file, left in connection.execute(_KNOWN).fetchall()}
+    strange = []  # (day, its file, has it live rows)
+    known = {day: (made_of, left) for day, made_of, left in connection.execute(_KNOWN).fetchall()}
     files = duck_views.day_files(analytics)
-    for day, (_, left) in known.items():
-        if day not in files and not left and _is_live(connection, day):
-            _publish_again(connection, day)
-    for day, file in files.items():
+    for day in sorted({*known, *files}):
         made_of, left = known.get(day, (None, False))
-        if left or made_of == stamp(file, instance):
+        file = files.get(day)
+        if left or (file and made_of and _of_disk(made_of) == _of_disk(stamp(file, instance))):
             continue
         live = _is_live(connection, day)
-        if live and not lost:
-            if made_of is not None and _of_disk(made_of) != _of_disk(stamp(file, instance)):
-                _publish_again(connection, day)
-            continue
-        holds = _holds(file, _DAY)
-        if holds is False:
-            continue
+        if file is not None and (lost or not live):
+            strange.append((day, file, live))
+        elif live and made_of is not None:
+            _publish_again(connection, day)
+    alone = lost or not connection.execute(_HAS_USERS).fetchall()
+    catalogue = analytics / duck_views.CATALOGUE_FILE
+    if not strange and not (alone and catalogue.exists()):
+        return Found()
+    with duckdb.connect(config={"threads": "1", "memory_limit": "64MB"}) as apart:
+        if alone and _holds(apart, catalogue, _CATALOGUE):
+            _keep(catalogue, analytics / "kept", moved=False)
+        looked_at = [(day, file, live, _holds(apart, file, _DAY)) for day, file, live in strange]
+    adopted, kept, lacking = [], [], []
+    for day, file, live, holds in looked_at:
         ended_ms = (day + 1) * DAY_MS
         if holds and ended_ms <= now_ms and (not live or ended_ms + RECONCILED_MS <= now_ms):
             _adopt(connection, day, stamp(file, instance), now_ms)
             adopted.append(day_text(day))
-        else:
+        elif holds is not False:
             place = _keep(file, analytics / "kept", moved=holds is None)
             if lost and holds:
                 lacking.append(place)
@@ -86,9 +91,6 @@ def take_in(connection: duckdb.DuckDBPyConnection, analytics: Path, instance: st
     for tables in (("pairs",), ("orders", "fills", "state_changes", "user_days", "price_1s")):
         for place in lacking:
             _take_back(connection, place, tables)
-    catalogue = analytics / duck_views.CATALOGUE_FILE
-    if (lost or not connection.execute(_HAS_USERS).fetchall()) and _holds(catalogue, _CATALOGUE):
-        _keep(catalogue, analytics / "kept", moved=False)
     return Found(tuple(adopted), tuple(kept))
 
 
@@ -121,26 +123,26 @@ _DAY: Final[dict[str, tuple[str, ...]]] = {**duck_views.PUBLISHED, duck_views.TO
 
 def _is_live(connection: duckdb.DuckDBPyConnection, day: int) -> bool:
     """Has the database any row of the day, be it in the journal?"""
-    places = [f"SELECT 1 FROM {table} WHERE {duck_shadow.belongs(table, day)}" for table in duck_views.PUBLISHED]
-    places.append(f"SELECT 1 FROM journal WHERE day = {day}")
-    return any(connection.execute(f"{place} LIMIT 1").fetchall() for place in places)
+    places = [f"FROM {table} WHERE {duck_shadow.belongs(table, day)}" for table in duck_views.PUBLISHED]
+    places.append(f"FROM journal WHERE day = {day}")
+    ((found,),) = connection.execute(f"SELECT {' OR '.join(f'EXISTS ({place})' for place in places)}").fetchall()
+    return bool(found)
 
 
-def _holds(file: Path, tables: Mapping[str, Sequence[str]]) -> bool | None:
+def _holds(apart: duckdb.DuckDBPyConnection, file: Path, tables: Mapping[str, Sequence[str]]) -> bool | None:
     """Are there rows in this file? None: it cannot be used. In a database of its own, which it cannot harm."""
-    with duckdb.connect(config={"threads": "1", "memory_limit": "64MB"}) as apart:
-        try:
-            apart.execute(f"ATTACH {duck_views.text(str(file))} AS found (READ_ONLY)")
-            return sum(_counted(apart, table, names) for table, names in tables.items()) > 0
-        except duckdb.Error:
-            return None
-
-
-def _counted(connection: duckdb.DuckDBPyConnection, table: str, names: Sequence[str]) -> int:
-    """0 or 1 rows, if all these columns are there. (Rows themselves would need a package for their times.)"""
-    some = f"SELECT {', '.join(map(quoted, names))} FROM found.{table} LIMIT 1"
-    ((count,),) = connection.execute(f"SELECT count(*) FROM ({some})").fetchall()
-    return int(count)
+    some = (
+        f"(SELECT count(*) FROM (SELECT {', '.join(map(quoted, names))} FROM found.{table} LIMIT 1))"
+        for table, names in tables.items()
+    )
+    try:
+        apart.execute(f"ATTACH {duck_views.text(str(file))} AS found (READ_ONLY)")
+        ((count,),) = apart.execute(f"SELECT {' + '.join(some)}").fetchall()
+    except duckdb.Error:
+        return None
+    finally:
+        apart.execute("DETACH DATABASE IF EXISTS found")
+    return bool(count)
 
 
 def _adopt(connection: duckdb.DuckDBPyConnection, day: int, made_of: str, now_ms: int) -> None:

@@ -98,31 +98,38 @@ def load_traders(connection: Connection, users: Sequence[str], day: str, now_ms:
 
 
 def day_records(connection: Connection, users: Sequence[str], day: str) -> dict[str, messages.DayRecord]:
-    """Each user's UTC day, from fills and closed pairs, those that have left the live file included."""
+    """Each user's UTC day, from fills and closed pairs, those that have left the live file included.
+
+    A view of all that is recorded opens the files of all days that have left, 2 ms each: traders do not wait for that.
+    """
     start_ms = day_number(day) * DAY_MS
+    left = connection.execute(
+        "SELECT 1 FROM days WHERE part IN ($1, $1 + 1) AND left_at IS NOT NULL", [day_number(day)]
+    ).fetchall()
+    fills, pairs = ("recorded_fills", "recorded_pairs") if left else ("fills", "pairs")
     span = [list(users), start_ms, start_ms + DAY_MS]
     bought = _by_user(
         connection,
-        f'SELECT "user", CAST(sum(quote_quantity) AS VARCHAR), CAST(sum({COUNTED}) AS VARCHAR) FROM recorded_fills'
+        f'SELECT "user", CAST(sum(quote_quantity) AS VARCHAR), CAST(sum({COUNTED}) AS VARCHAR) FROM {fills}'
         f" WHERE {OF_USERS} AND side = 'BUY' AND {WITHIN.format('exchange_time')} GROUP BY 1",
         span,
     )
     fees = _by_user(
         connection,
-        'SELECT "user", commission_asset, CAST(sum(commission) AS VARCHAR) FROM recorded_fills'
+        f'SELECT "user", commission_asset, CAST(sum(commission) AS VARCHAR) FROM {fills}'
         f" WHERE {OF_USERS} AND {WITHIN.format('exchange_time')} GROUP BY 1, 2 ORDER BY 2",
         span,
     )
     closed = _by_user(
         connection,
-        'SELECT "user", count(*), CAST(sum(wear) AS VARCHAR), CAST(sum(buy_quote) AS VARCHAR) FROM recorded_pairs'
+        f'SELECT "user", count(*), CAST(sum(wear) AS VARCHAR), CAST(sum(buy_quote) AS VARCHAR) FROM {pairs}'
         f" WHERE {OF_USERS} AND status = 'closed' AND {WITHIN.format('intent_at')} GROUP BY 1",
         span,
     )
     # The number is that of the id's day, which midnight may part from the day of the intent.
     numbers = _by_user(
         connection,
-        f'SELECT "user", max(number) FROM recorded_pairs WHERE {OF_USERS}'
+        f'SELECT "user", max(number) FROM {pairs} WHERE {OF_USERS}'
         f" AND (({WITHIN.format('intent_at')}) OR starts_with(pair_id, \"user\" || '-' || $4 || '-')) GROUP BY 1",
         [*span, day],
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from functools import cache
 
 from actors.adapters import duck_views
 from actors.adapters.duck_schema import DAY_MS, DAY_OF, TABLES, Column, Kind, columns, day_text, quoted
@@ -42,6 +43,7 @@ def end_day(day: int) -> tuple[str, ...]:
     return (sums, *(f"CREATE VIEW {FILE}.{name} AS {sql}" for name, sql in duck_views.VIEWS.items()))
 
 
+@cache
 def form(instance: str) -> str:
     """Changes when files of a day are made in another way: then none of an earlier version may be built upon."""
     parts = (*begin_day(instance), *end_day(0), *(duck_views.ORDER[table] for table in duck_views.PUBLISHED))
