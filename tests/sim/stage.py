@@ -168,7 +168,7 @@ def tell(
         )
         for number in range(users)
     )
-    options = replace(Options(seed=seed, users=people, minutes=10, rules=rules or {}), **more)
+    options = replace(Options(seed=seed, users=people, minutes=10, rules=rules or {}, faults=faults), **more)
     switches = Faults(*faults, rng=Random(f"{seed}/faults"))
     result = play(options, partial(_told, script, allowed_deaths, before), faults=switches)
     assert not result.violations, [str(violation) for violation in result.violations]
