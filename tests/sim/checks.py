@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
+import trio
 
 from actors.domain.day import date_of
 from actors.domain.trading import AUTO_RESUMABLE
@@ -21,6 +22,9 @@ from actors.rows import AuditRow, ConfigRow, FillRow, OrderRow, PairRow, PauseRo
 from supervisor.lifecycle import Happened
 from tests.sim.options import SETTLED_S
 from tests.sim.world import Onlooker, World, balance_of
+
+AT_ONCE_S = 2.0
+"""What somebody else writes about a user (CRASHED, a forced stop) may cross an intent on its way to the store."""
 
 LIES = frozenset({"edit_body", "edit_frame"})
 """Faults that make the exchange contradict itself."""
@@ -88,6 +92,8 @@ class PausesHold(Onlooker):
         self._paused: dict[str, dict[tuple[str, int], PauseRow]] = {}
         self._wanted: dict[str, str] = {}
         self._begun: set[tuple[str, str]] = set()
+        self._since_s: dict[str, float] = {}  # when a user's newest pause or stop became durable
+        self._wrong: dict[str, dict[str, str]] = {}  # by user and pair: begun at a wrong moment, but not placed so far
         self._auto: dict[str, tuple[str, ...]] = {}
         self.ended: Counter[str] = Counter()
         self.reasons: Counter[str] = Counter()
@@ -97,16 +103,32 @@ class PausesHold(Onlooker):
             case PauseRow():
                 self._pause(row)
             case UserRow():
+                if self._wanted.get(row.user) != row.wanted:
+                    self._since_s[row.user] = trio.current_time()
                 self._wanted[row.user] = row.wanted
             case ConfigRow():
                 self._auto[row.user] = tuple(msgspec.json.decode(row.document).get("auto_resume", ()))
-            case PairRow() if (row.user, row.pair_id) not in self._begun:
-                self._begun.add((row.user, row.pair_id))
-                paused = [reason for reason, _ in self._paused.get(row.user, {})]
-                if paused:
-                    self._world.violate(f"pair {row.pair_id} begun while paused: {paused}", row.user)
-                if self._wanted.get(row.user) != "running":
-                    self._world.violate(f"pair {row.pair_id} begun while stopped", row.user)
+            case PairRow():
+                self._pair(row)
+
+    def asked(self, request: Request, account: str | None) -> None:
+        """What must not be begun must not be placed; an intent that is cancelled before it leaves begins nothing."""
+        if account is not None and self._wrong.get(account) and request.path.endswith(OTO):
+            self._world.violate(next(iter(self._wrong[account].values())), account)
+
+    def _pair(self, row: PairRow) -> None:
+        if (row.user, row.pair_id) in self._begun:
+            if row.status == "closed":
+                self._wrong.get(row.user, {}).pop(row.pair_id, None)
+            return
+        self._begun.add((row.user, row.pair_id))
+        paused = [reason for reason, _ in self._paused.get(row.user, {})]
+        stopped = self._wanted.get(row.user) != "running"
+        if row.status != "closed" and (paused or stopped):
+            what = f"pair {row.pair_id} begun while " + (f"paused: {paused}" if paused else "stopped")
+            if trio.current_time() - self._since_s[row.user] > AT_ONCE_S:
+                self._world.violate(what, row.user)
+            self._wrong.setdefault(row.user, {})[row.pair_id] = what
 
     def _pause(self, row: PauseRow) -> None:
         standing = self._paused.setdefault(row.user, {})
@@ -114,6 +136,7 @@ class PausesHold(Onlooker):
         if row.ended_at is None:
             if key not in standing:
                 self.reasons[row.reason] += 1
+                self._since_s[row.user] = trio.current_time()
             standing[key] = row
             return
         standing.pop(key, None)
@@ -223,6 +246,7 @@ def at_rest(world: World) -> Iterator[tuple[str, str | None]]:
         yield from ((what, user) for what in _progress(world, user, audit.fills))
         yield from ((what, user) for what in _holdings(world, user))
     yield from _audited(world)
+    yield from _no_more_than_needed(world)
 
 
 def _among_users(world: World) -> Iterator[tuple[str, str | None]]:
@@ -362,3 +386,15 @@ def _audited(world: World) -> Iterator[tuple[str, str | None]]:
             happened[pause.user, "resume", pause.reason] += 1
     for (user, what, reason), times in (happened - told).items():
         yield f"{times} times {what} of {reason} is not in the audit", user
+
+
+def _no_more_than_needed(world: World) -> Iterator[tuple[str, str | None]]:
+    """One trader for each user, a feed for each token in use: what was removed or changed leaves no actor behind."""
+    if world.life is None:
+        return
+    families = {node.path: {child.path for child in node.children} for node in world.life.daemon.tree().children}
+    configs = {row.user: row for row in sorted(world.disk.all(ConfigRow), key=lambda row: row.revision)}
+    tokens = {msgspec.json.decode(configs[user].document)["token"] for user in world.names}
+    for family, needed in (("traders", world.names), ("feeds", tokens)):
+        if surplus := sorted(families[family] - {f"{family}/{name}" for name in needed}):
+            yield f"nobody needs {', '.join(surplus)}", None
