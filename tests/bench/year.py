@@ -17,9 +17,13 @@ import time
 from pathlib import Path
 
 import duckdb
+import trio
 
+from actors import messages
 from actors.adapters import duck_shadow, duck_totals, duck_views
 from actors.adapters.duck_schema import DAY_MS, day_number, day_text, ddl
+from actors.statistics import Statistics
+from tests.adapters.duck_rows import StillWall, database, fill
 
 THREADS = 2
 FIRST_DAY = day_number("2026-01-01")
@@ -146,6 +150,32 @@ def ask(directory, what, name):
     )
 
 
+async def left(directory):
+    """A daemon whose days have all left its live file: what its questions cost. The files are linked, not changed."""
+    with tempfile.TemporaryDirectory() as made:
+        analytics = Path(made) / "analytics"
+        analytics.mkdir()
+        for file in duck_views.day_files(directory).values():
+            (analytics / file.name).symlink_to(file.absolute())
+        after_ms = (max(duck_views.day_files(directory)) + 5) * DAY_MS
+        db = database(Path(made), wall=StillWall(after_ms), instance="bench")
+        day = day_text(after_ms // DAY_MS)
+        for what, call in {
+            "opened, all days adopted": db.open,
+            "first publication": db.publish,
+            "a user's statistics": lambda: db.query(Statistics(user="user7")),
+            "a page of a user's orders": lambda: db.query(messages.ListOrders(user="user7")),
+            "totals of today": lambda: db.query(messages.DayTotals("user7", day)),
+            "another publication": db.publish,
+        }.items():
+            if what == "another publication":
+                await db.commit([[fill("today", exchange_time=after_ms)]])
+            started = time.perf_counter()
+            await call()
+            print(f"days that have left: {what:26s} {time.perf_counter() - started:7.3f} s")
+        await db.close()
+
+
 def main():
     if sys.argv[1:2] == ["--ask"]:
         ask(Path(sys.argv[2]), *sys.argv[3:5])
@@ -167,6 +197,7 @@ def main():
                 subprocess.run(
                     [sys.executable, "-m", "tests.bench.year", "--ask", str(directory), what, name], check=True
                 )
+        trio.run(left, directory)
 
 
 if __name__ == "__main__":
