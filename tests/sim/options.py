@@ -21,7 +21,7 @@ BEFORE_MIDNIGHT_MS = START_MS + 12 * 3_600_000 - 240_000  # 2026-11-20T23:56:00Z
 
 PACE = {"KOGE": 3.0, "LUMI": 1.0}
 QUIET_PACE = 0.25
-PACES = (0.05, 0.2, 0.2, 1.0)
+PACES = (0.05, 0.05, 0.2, 0.2, 1.0)
 """A drawn run's share of it. Most tokens are slower than the demo's (median 0.05 trades a second, probes § 7), and what
 costs most in a run is the market's own frames."""
 NAMES = ("alice", "bob", "carol")
