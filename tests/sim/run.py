@@ -19,6 +19,7 @@ from msgspec.structs import replace
 
 from actors.adapters import sim
 from actors.domain.day import date_of
+from actors.domain.trading import AUTO_RESUMABLE
 from actors.errors import OtodError
 from actors.messages import StopTrading, TraderSnapshot
 from actors.paper.faults import Faults
@@ -254,7 +255,12 @@ async def _restart(world: World) -> None:
 
 
 def _rows(world: World) -> dict[str, list[Any]]:
-    rows: dict[str, list[Any]] = {kind.__name__: world.disk.all(kind) for kind in (PairRow, FillRow, PauseRow)}
+    rows: dict[str, list[Any]] = {kind.__name__: world.disk.all(kind) for kind in (PairRow, FillRow)}
+    # A pause that may end by itself does so a minute after its cause is gone, which may be after the restart.
+    rows["PauseRow"] = [
+        replace(row, ended_at=None, ended_by=None) if row.reason in AUTO_RESUMABLE else row
+        for row in world.disk.all(PauseRow)
+    ]
     # An order that is not ours is filed under the token that the user has now, which may have changed since.
     rows["OrderRow"] = [replace(row, token="") if row.pair_id is None else row for row in world.disk.all(OrderRow)]
     return rows
