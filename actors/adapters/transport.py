@@ -114,7 +114,7 @@ class PoolTransport(httpx.AsyncBaseTransport):
                 method=request.method,
                 url=httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
                 headers=request.headers.raw,
-                content=_Sent(request.content),
+                content=_Sent(await request.aread()),
                 extensions=request.extensions,
             )
         )

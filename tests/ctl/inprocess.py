@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 
 from supervisor.bus import EventBus
 from supervisor.control.desk import Caller, Desk
+from supervisor.control.lately import Lately
 from supervisor.control.memory import ReplyMemory
 from supervisor.ctl.cli import otoctl
 from supervisor.ctl.client import Client
@@ -26,6 +27,7 @@ class DeskClient(Client):
         self.url = "ipc:///tmp/otod/run/control.sock"
 
     def call(self, cmd: str, args: Any = None) -> dict[str, Any]:
+        self._desk._lately = Lately()  # each call is a run of its own, whose clock does not go on from the last
         frame = msgspec.json.encode({"v": 1, "id": None, "cmd": cmd, "args": dict(args or {})})
         return json.loads(trio.run(self._desk.answer, frame, Caller(uid=1000, pid=7)))
 
