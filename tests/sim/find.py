@@ -8,7 +8,8 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
+from multiprocessing import get_context
 from typing import Any
 
 from msgspec import Struct
@@ -123,6 +124,10 @@ def _attempts(search: Search) -> Iterator[Outcome]:
     if search.jobs == 1:
         yield from (attempt(seed, *rest) for seed in search.seeds)
         return
-    with ProcessPoolExecutor(search.jobs, max_tasks_per_child=50) as pool:
-        for future in as_completed([pool.submit(attempt, seed, *rest) for seed in search.seeds]):
-            yield future.result()
+    # Not ProcessPoolExecutor: with max_tasks_per_child it hung when both workers were replaced at once (CPython 115634).
+    with get_context("spawn").Pool(search.jobs, maxtasksperchild=50) as pool:
+        yield from pool.imap_unordered(partial(_attempt_of, rest), search.seeds)
+
+
+def _attempt_of(rest: tuple[int, float, Any], seed: int) -> Outcome:
+    return attempt(seed, *rest)

@@ -111,9 +111,9 @@ def test_readers_never_fail_and_are_at_most_seconds_behind(tmp_path: Path) -> No
         assert reader.returncode == 0, errors
         ages, counts = json.loads(output)
         assert counts == sorted(counts)
-        assert counts[-1] > counts[0]
         behind += ages
         rounds += len(counts)
+    assert behind, "no reader has seen a new fill"
     print(
         f"\n{USERS} users, {READERS} readers, {rounds} rounds of queries, {len(behind)} with new fills;"
         f" behind: median {statistics.median(behind):.1f} s, most {max(behind):.1f} s"
