@@ -124,7 +124,7 @@ def _attempts(search: Search) -> Iterator[Outcome]:
     if search.jobs == 1:
         yield from (attempt(seed, *rest) for seed in search.seeds)
         return
-    # Not ProcessPoolExecutor: with max_tasks_per_child it hung when both workers were replaced at once (CPython 115634).
+    # Not ProcessPoolExecutor: with max_tasks_per_child it hung when both workers were replaced (CPython 115634).
     with get_context("spawn").Pool(search.jobs, maxtasksperchild=50) as pool:
         yield from pool.imap_unordered(partial(_attempt_of, rest), search.seeds)
 
