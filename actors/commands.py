@@ -243,6 +243,9 @@ class Commands:
         """Starts the end of pauses that may end by themselves: gone for long enough, then the exchange is heard."""
         trader = self._trader
         now = facts.now_mono
+        if not facts.pauses:  # as nearly always; what follows is looked at with every message
+            self._gone.clear()
+            return
         self._probe(now)
         present = self._present()
         for pause in facts.pauses:

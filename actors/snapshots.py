@@ -165,7 +165,7 @@ def _progress(trader: Trader) -> Progress:
         target_points=book.config.target_points,
         percent=days.percent(day, book.config),
         pairs=day.pairs,
-        pairs_to_go=gate.pairs_to_go(trader.facts()),
+        pairs_to_go=gate.pairs_to_go(day, book.config, book.market, trader.markets.quote()),
         wear=day.wear,
         closed_volume=day.closed_volume,
         fees=day.fees,

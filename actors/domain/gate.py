@@ -104,8 +104,8 @@ class Propose(Struct, frozen=True, tag=True):
 Decision = Rest | Wait | PauseNow | ReadBalance | Reconcile | Propose
 
 
-def remaining(facts: Facts) -> Decimal:
-    return days.remaining_quote(facts.day, facts.config, mul_point(facts.market))
+def remaining(day: Day, config: TradingConfig, market: Market | None) -> Decimal:
+    return days.remaining_quote(day, config, mul_point(market))
 
 
 def mul_point(market: Market | None) -> Decimal:
@@ -137,7 +137,7 @@ def decide(facts: Facts) -> Decision:
         return Rest(False, "stopped")
     if facts.pauses:
         return Rest(False, "paused: " + ", ".join(pause.reason for pause in facts.pauses))
-    if remaining(facts) <= 0:
+    if remaining(facts.day, facts.config, facts.market) <= 0:
         return Rest(True, f"target {days.target_of(facts.config)} of {facts.day.date} is reached")
     if not facts.reconciled:
         return Reconcile()
@@ -218,7 +218,7 @@ def _propose(facts: Facts) -> Decision:
         instrument,
         buy_price=buy_price,
         reference=quote.price,
-        remaining_quote=remaining(facts),
+        remaining_quote=remaining(facts.day, config, market),
         minimum=minimum,
     )
     wrong = (
@@ -265,16 +265,15 @@ def _balance(facts: Facts, needed: Decimal) -> Decision | None:
     )
 
 
-def pairs_to_go(facts: Facts) -> int:
+def pairs_to_go(day: Day, config: TradingConfig, market: Market | None, quote: Quote | None) -> int:
     """ceil(remaining / amount per pair); with order_quantity the amount is worth the newest price."""
-    left = remaining(facts)
+    left = remaining(day, config, market)
     if left <= 0:
         return 0
-    config = facts.config
     if config.order_amount is not None:
         per_pair = config.order_amount
-    elif facts.quote is not None and config.order_quantity is not None:
-        per_pair = notional(facts.quote.price, config.order_quantity)
+    elif quote is not None and config.order_quantity is not None:
+        per_pair = notional(quote.price, config.order_quantity)
     else:
         return 1
     return pairs_for(left, per_pair)

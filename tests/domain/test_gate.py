@@ -298,7 +298,8 @@ POINTS = {"target_points": 11, "target_volume": None}  # 2048 counted
     ],
 )
 def test_what_remains_is_nominal_whatever_the_target(config, token, day, left):
-    assert gate.remaining(facts(config=config, token=token, day=day)) == D(left)
+    known = facts(config=config, token=token, day=day)
+    assert gate.remaining(known.day, known.config, known.market) == D(left)
 
 
 def test_without_a_market_the_multiplier_is_one():
@@ -372,7 +373,8 @@ def test_a_proposed_pair_is_on_the_grid_and_within_the_amount(price, amount, lef
     ],
 )
 def test_pairs_to_go(config, day, quote, pairs):
-    assert gate.pairs_to_go(replace(facts(config=config, day=day), quote=quote)) == pairs
+    known = facts(config=config, day=day)
+    assert gate.pairs_to_go(known.day, known.config, known.market, quote) == pairs
 
 
 def test_a_crossed_book_is_no_spread():

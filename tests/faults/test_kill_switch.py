@@ -48,7 +48,7 @@ def test_stop_now_ends_the_pair_of_a_trader_that_hears_nothing_any_more(config, 
             await stage.ask(StopTrading("op", now=True))
         wedge.clear()
         for user in names:
-            stage.world.commanded.add(f"traders/{user}")
+            stage.world.commanded[f"traders/{user}"] += 1
             await stage.world.daemon.force_stop(user, "op")
         assert [row.wanted for row in stage.world.disk.all(UserRow)] == ["stopped"] * 2
         requests = watched(stage)
@@ -72,7 +72,7 @@ def test_a_parked_trader_reduces_and_nothing_else():
         assert stage.outcomes() == ["unwound"], "cancelled, and its own inventory sold"
         await trio.sleep(60)
         assert [path for _, _, path in requests.all if path.endswith(OTO)] == []
-        stage.world.commanded.add("traders/alice")
+        stage.world.commanded["traders/alice"] += 1
         await stage.world.daemon.restart("traders/alice")
         await stage.until(lambda: stage.shown().stream_connected)
 

@@ -117,7 +117,7 @@ def test_f75_a_user_with_a_live_pair_is_not_removed_but_drained():
         with pytest.raises(Refusal, match="lives"):
             await people.remove("bob", drain=False, who="op")
         assert stage.shown("bob").pair is not None
-        stage.world.commanded.add("traders/bob")
+        stage.world.commanded["traders/bob"] += 1
         with trio.fail_after(120):
             while True:
                 try:

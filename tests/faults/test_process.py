@@ -57,7 +57,7 @@ def test_f47_a_trader_that_dies_again_and_again_is_given_up_and_its_pair_is_foll
         assert stage.pauses("bob") == []
         await trio.sleep(30)
         assert len(stage.pairs()) == 1, "nothing new is opened"
-        stage.world.commanded.add("traders/alice")
+        stage.world.commanded["traders/alice"] += 1
         await stage.world.daemon.restart("traders/alice")
         with trio.fail_after(60):
             while stage.pauses():
@@ -115,7 +115,7 @@ def test_f49_a_feed_that_does_not_come_back_pauses_its_users():
         while "FEED_DISCONNECTED" not in stage.pauses():
             crash(stage, "feeds/KOGE")
             await trio.sleep(0.5)
-        stage.world.commanded.add("feeds/KOGE")
+        stage.world.commanded["feeds/KOGE"] += 1
         await stage.world.daemon.restart("feeds/KOGE")
         await resumes_and_trades(stage)
 

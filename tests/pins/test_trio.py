@@ -144,13 +144,26 @@ async def test_a_clock_fixture_counts_only_if_the_test_itself_asks_for_it(indire
     assert not isinstance(indirect, trio.testing.MockClock)
 
 
-def test_a_virtual_clock_can_be_spared_the_real_one():
-    """actors/adapters/sim.py replaces `current_time` of the instance: the class is final, and it leaps for no other."""
-    clock = trio.testing.MockClock(autojump_threshold=0)
+def test_a_virtual_clock_can_leap_where_it_is_asked_how_long_to_sleep():
+    """actors/adapters/sim.py replaces two methods of the instance: trio asks for the time to sleep only when nothing
+    can run, and takes the clock's word for what time it is after that."""
+    clock = trio.testing.MockClock()
+    leaps = []
+
+    def leap(deadline: float) -> float:
+        leaps.append(deadline)
+        clock._virtual_base = min(deadline, 3600)
+        return 0
+
     clock.current_time = lambda: clock._virtual_base  # type: ignore[method-assign]
+    clock.deadline_to_sleep_time = leap  # type: ignore[method-assign]
 
     async def main() -> float:
+        for _ in range(100):
+            await trio.lowlevel.checkpoint()
+        assert not leaps
         await trio.sleep(3600)
         return trio.current_time()
 
     assert trio.run(main, clock=clock) == 3600
+    assert leaps[0] == 3600

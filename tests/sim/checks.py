@@ -16,9 +16,10 @@ import trio
 
 from actors.domain.day import date_of
 from actors.domain.trading import AUTO_RESUMABLE
+from actors.messages import TraderRecord
 from actors.paper.api import Request
 from actors.paper.orders import Fill, Order
-from actors.rows import AuditRow, ConfigRow, FillRow, OrderRow, PairRow, PauseRow, UserRow
+from actors.rows import AuditRow, ConfigRow, FillRow, OrderRow, PairRow, PauseRow, Row, UserRow
 from supervisor.lifecycle import Happened
 from tests.sim.options import SETTLED_S
 from tests.sim.world import Onlooker, World, balance_of
@@ -169,6 +170,37 @@ class NothingBreaks(Onlooker):
                 self._world.violate(f"{it.path} died of {type(error).__name__}: {error}", user)
 
 
+class AcknowledgedStays(Onlooker):
+    """What a writer was told to be durable is on the disk at that moment; and a trader that comes after is told of all
+    that it must go on with: its open pairs with their orders and fills, its pauses, what its user wants."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def acked(self, rows: tuple[Row, ...]) -> None:
+        for row in rows:
+            if self._world.disk.came(row) is None:
+                self._world.violate(f"acknowledged, and not durable: {row}", getattr(row, "user", None))
+
+    def loaded(self, user: str, record: TraderRecord, since: int) -> None:
+        told = (*record.open_pairs, *record.orders, *record.fills, *record.record.pauses, record.record.user)
+        ids = {id(row) for row in told}
+        for row in self._owed(user):
+            came = self._world.disk.came(row)
+            if came is not None and came <= since and id(row) not in ids:
+                self._world.violate(f"durable, and not told to the trader: {row}", user)
+
+    def _owed(self, user: str) -> Iterator[Any]:
+        disk = self._world.disk
+        pairs = [pair for pair in disk.of(PairRow, user) if pair.status != "closed"]
+        yield from pairs
+        ids = {pair.pair_id for pair in pairs}
+        for kind in (OrderRow, FillRow):
+            yield from (row for row in disk.of(kind, user) if row.pair_id in ids)  # type: ignore[attr-defined]
+        yield from (pause for pause in disk.of(PauseRow, user) if pause.ended_at is None)
+        yield from disk.of(UserRow, user)
+
+
 class BystandersLive(Onlooker):
     """A crash restarts the actor that crashed and nobody else (F46)."""
 
@@ -185,12 +217,18 @@ class BystandersLive(Onlooker):
                 self._up.add(it.path)
             case "crashed" | "removed":
                 self._up.discard(it.path)
-            case "stopped" if it.path in self._world.commanded:
+            case "stopped" if self._asked_for(it.path):
                 self._up.discard(it.path)
-            case "started" if it.path in self._up and it.path not in self._world.commanded:
+            case "started" if it.path in self._up and not self._asked_for(it.path):
                 self._world.violate(f"{it.path} was restarted without a crash or command of its own")
             case _:
                 pass
+
+    def _asked_for(self, path: str) -> bool:
+        """Each command is good for one end."""
+        asked = self._world.commanded[path] > 0
+        self._world.commanded[path] -= asked
+        return asked
 
 
 class NothingContradicts(Onlooker):
@@ -225,6 +263,7 @@ def standing_checks(world: World, *, allowed_deaths: tuple[str, ...] = (), calm:
         PausesHold(world),
         NothingBreaks(world, allowed_deaths),
         BystandersLive(world),
+        AcknowledgedStays(world),
     ]
     if all(fault.kind not in LIES for fault in world.options.faults):
         found.append(NothingContradicts(world))

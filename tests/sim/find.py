@@ -58,7 +58,7 @@ def attempt(seed: int, users: int, minutes: float, profile: Any, options: Option
     signal.signal(signal.SIGPROF, too_long)
     signal.setitimer(signal.ITIMER_PROF, limit_s)
     try:
-        result = simulate(seed, users=users, minutes=minutes, profile=profile, options=options)
+        result = simulate(seed, users=users, minutes=minutes, profile=profile, options=options, witnessed=False)
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt):
             raise

@@ -123,7 +123,7 @@ class Hands:
     async def _remove(self, user: str) -> None:
         """Takes a user out, with a live pair or without (F75), and lets him come back."""
         people = self._daemon().people
-        self.world.commanded.add(f"traders/{user}")
+        self.world.commanded[f"traders/{user}"] += 1
         self.world.resumes.add((user, "op"))  # his pauses end with him
         await people.remove(user, drain=self.rng.random() < 0.5, who="op")
         self.world.record.add("debug", "hands_removed", {"user": user})
@@ -144,11 +144,11 @@ class Hands:
 
     async def _restart(self, user: str) -> None:
         path = self.rng.choice((f"traders/{user}", "keeper", "tokens", "store"))
-        self.world.commanded.add(path)
+        self.world.commanded[path] += 1
         await self._daemon().restart(path)
 
     async def _force_stop(self, user: str) -> None:
-        self.world.commanded.add(f"traders/{user}")
+        self.world.commanded[f"traders/{user}"] += 1
         await self._daemon().force_stop(user, "op")
 
     # -- users on the web site
@@ -225,7 +225,7 @@ class Hands:
             if user not in self._daemon().users():
                 await self._apply(user, with_trading=True)
             elif user in self._parked():
-                self.world.commanded.add(f"traders/{user}")
+                self.world.commanded[f"traders/{user}"] += 1
                 await self._daemon().restart(f"traders/{user}")
             if shown is None:
                 return False

@@ -28,13 +28,15 @@ from actors.adapters.vault import FileVault
 from actors.adapters.websocket import TrioSockets
 from actors.desk import Settings
 from actors.errors import OtodError
-from actors.messages import LoadUsers
+from actors.messages import LoadTrader, LoadTraders, LoadUsers, TraderRecord, Write
 from actors.paper.api import Frame, Request, Response
 from actors.paper.faults import Faults
 from actors.paper.listing import Listing, demo_listing
 from actors.paper.machine import Exchange
 from actors.paper.market import SyntheticMarket, Traded
 from actors.paper.rules import Rules
+from actors.ports import Address
+from actors.rows import Row
 from supervisor import users
 from supervisor.bus import EventBus
 from supervisor.lifecycle import Happened
@@ -78,6 +80,12 @@ class Onlooker:
     def wrote(self, row: Any) -> None:
         """A row is durable."""
 
+    def acked(self, rows: tuple[Row, ...]) -> None:
+        """Whoever wrote these rows has heard that they are durable."""
+
+    def loaded(self, user: str, record: TraderRecord, since: int) -> None:
+        """A trader is told what the store knows of it. since: rows on the disk when that was asked."""
+
     def happened(self, it: Happened) -> None:
         """Something befell an actor."""
 
@@ -117,12 +125,21 @@ class WatchedExchange:
 
 
 class WatchedDisk(Disk):
+    """Knows when each row came; by identity, since the same row may be written twice."""
+
     def __init__(self, onlookers: list[Onlooker]) -> None:
         super().__init__()
         self._onlookers = onlookers
+        self._came: dict[int, tuple[int, Any]] = {}
+
+    def came(self, row: Any) -> int | None:
+        """The how-manieth row ever written this one was, first of all; None: it never was."""
+        found = self._came.get(id(row))
+        return None if found is None else found[0]
 
     def _put(self, row: Any) -> None:
         super()._put(row)
+        self._came.setdefault(id(row), (self.rows, row))  # holds the row: else another could get its identity
         for onlooker in self._onlookers:
             onlooker.wrote(row)
 
@@ -166,7 +183,7 @@ class World:
         self.violations: list[Violation] = []
         self.broken = trio.Event()  # the first violation
         self.struck: Counter[str] = Counter()  # what happened how often: faults, acts, deaths
-        self.commanded: set[str] = set()  # paths of actors that somebody has asked to be restarted or stopped
+        self.commanded: Counter[str] = Counter()  # by path of an actor: ends that somebody asked for, still to come
         self.resumes: set[tuple[str, str]] = set()  # (user, who): operators who asked for the end of pauses
         self.names = tuple(user.name for user in options.users)
         self.net = SimNet(weather or Calm(self.rng("net")))
@@ -335,6 +352,7 @@ class Life:
             on_stuck=self._stuck,
         )
         self.daemon.subscribe(self._happened)
+        self._listen_in(self.daemon.store)
 
     async def run(self) -> None:
         """Returns when the process is over."""
@@ -382,6 +400,28 @@ class Life:
     def _stuck(self, paths: tuple[str, ...]) -> None:
         if not self.killed:
             self.world.violate(f"stuck: {', '.join(paths)}")
+
+    def _listen_in(self, store: Address) -> None:
+        """What the store says is heard where its asker hears it: nearer to the store, a wrong word would look right."""
+        ask = store.ask
+
+        async def heard(question: Any, *, within_s: float | None = None) -> Any:
+            since = self.world.disk.rows
+            answer = await ask(question, within_s=within_s)
+            if not self.killed:
+                for onlooker in self.world.onlookers:
+                    match question:
+                        case Write(rows=rows):
+                            onlooker.acked(rows)
+                        case LoadTrader(user=user):
+                            onlooker.loaded(user, answer, since)
+                        case LoadTraders():
+                            for user, record in answer.items():
+                                if isinstance(record, TraderRecord):
+                                    onlooker.loaded(user, record, since)
+            return answer
+
+        store.ask = heard  # type: ignore[method-assign]  # an instrument, as the wires and the disk are
 
     def _happened(self, it: Happened) -> None:
         if not self.killed:

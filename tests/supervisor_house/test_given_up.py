@@ -18,7 +18,7 @@ from tests.sim.world import Onlooker
 
 async def ask(stage: Stage, cmd: str, **args: Any) -> Any:
     """As a client's request is performed. Raises: OtodError, the user's own where there is one."""
-    stage.world.commanded.add("traders/alice")
+    stage.world.commanded["traders/alice"] += 1
     stage.world.resumes.add(("alice", "op"))
     daemon = stage.world.daemon
     try:
