@@ -20,11 +20,12 @@ import trio
 from msgspec import Struct
 from msgspec.structs import replace
 
-from actors import book, guard, records, store, trader, trader_tasks
+from actors import book, guard, outlook, records, store, trader, trader_tasks
 from actors.adapters import exchange, sim_store
 from actors.domain import absorb, ending, gate, ghosts, legs, opening, oto, pair, turn, unwind
 from actors.domain.orders import Accepted, NoAnswer, Refused
 from actors.messages import Granted
+from actors.ports import Asked
 from supervisor import wiring
 from tests.sim.find import attempt, progress
 
@@ -322,6 +323,23 @@ def _users_share_a_crash(right: Any) -> Any:
     return happened
 
 
+def _task_stays(right: Any) -> Any:
+    def closed(self: Any, of: Any) -> None:
+        right(self, of)
+        self._trader.nursery.start_soon(trio.sleep_forever, name="left over")
+
+    return closed
+
+
+def _never_finishes(right: Any) -> Any:
+    async def pump(self: Any, inbox: Any) -> None:
+        while True:
+            message = await inbox.take()
+            self.post(trader.desk.Command(message) if isinstance(message, Asked) else trader.desk.News(message))
+
+    return pump
+
+
 PLANTS: tuple[Plant, ...] = (
     Plant("the request leaves before its intent is durable", ((trader_tasks.Tasks, "write", _ack_before_commit),)),
     Plant("the store acks before it commits", ((store.Store, "_durable", _commit_later),)),
@@ -359,6 +377,8 @@ PLANTS: tuple[Plant, ...] = (
     Plant("open pairs are forgotten by a restart", ((sim_store, "answer", _forget_recent),)),
     Plant("pair numbers begin anew in each life", ((book.Book, "__init__", _number_by_memory),)),
     Plant("a sale without an answer is sent again", ((unwind, "_doubt", _sale_again),)),
+    Plant("each closed pair leaves a task", ((outlook.Outlook, "closed", _task_stays),)),
+    Plant("a trader never finishes its letters", ((trader.Trader, "_pump", _never_finishes),)),
     Plant("one trader's crash takes others along", ((wiring.Daemon, "_happened", _users_share_a_crash),)),
 )
 

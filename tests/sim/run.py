@@ -7,6 +7,7 @@ be exact, and a restart of the daemon must change nothing.
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
@@ -24,6 +25,7 @@ from actors.errors import OtodError
 from actors.messages import StopTrading, TraderSnapshot
 from actors.paper.faults import Faults
 from actors.rows import FillRow, OrderRow, PairRow, PauseRow
+from supervisor.lifecycle import Node
 from tests.sim.checks import at_rest, standing_checks
 from tests.sim.hands import HEALER, Hands
 from tests.sim.options import Options, Profile, calm_options, drawn
@@ -246,8 +248,14 @@ async def _come_to_rest(world: World, hands: Hands) -> None:
 
 
 async def _restart(world: World) -> None:
-    """A restart of a daemon at rest changes nothing, and asks the exchange for nothing that acts."""
+    """A restart of a daemon at rest changes nothing, and asks the exchange for nothing that acts.
+
+    And the old life, whatever it went through, had no task and no letter more than the new one has.
+    """
     before = _rows(world)
+    tasks = _tasks(world)
+    for path, letters in _letters(world.daemon.tree()):
+        world.violate(f"{letters} letters lie with {path}, which is at rest")
     orders = world.exchange.statistics().orders
     await world.stop_daemon(drain_s=0)
     await trio.sleep(60)
@@ -260,8 +268,34 @@ async def _restart(world: World) -> None:
             world.violate(f"a restart changed {kind}: {changed[:3]}")
     if world.exchange.statistics().orders != orders:
         world.violate("a restart placed orders")
+    for name, more in (tasks - _tasks(world)).items():
+        world.violate(f"{more} of the task {name!r} more than after a restart")
     for what, user in at_rest(world):
         world.violate(f"after a restart: {what}", user)
+
+
+def _tasks(world: World) -> Counter[str]:
+    """Of the daemon that lives, by name."""
+    root = trio.lowlevel.current_root_task()
+    assert root is not None, "trio runs"
+    assert world.life is not None, "a daemon lives"
+    top = next(task for task in _below(root) if task.name == f"{world.life.machine} daemon")
+    return Counter(re.sub(r"#[0-9]+$", "", task.name) for task in _below(top))
+
+
+def _below(task: trio.lowlevel.Task) -> Iterator[trio.lowlevel.Task]:
+    for nursery in task.child_nurseries:
+        for child in nursery.child_tasks:
+            yield child
+            yield from _below(child)
+
+
+def _letters(node: Node) -> Iterator[tuple[str, int]]:
+    """(path, how many wait or are in hand)."""
+    if node.mailbox is not None and node.mailbox.depth + node.mailbox.in_hand:
+        yield node.path, node.mailbox.depth + node.mailbox.in_hand
+    for child in node.children:
+        yield from _letters(child)
 
 
 def _rows(world: World) -> dict[str, list[Any]]:
