@@ -30,7 +30,7 @@ from tests.sim.checks import at_rest, standing_checks
 from tests.sim.hands import HEALER, Hands
 from tests.sim.options import Options, Profile, calm_options, drawn
 from tests.sim.storm import Storm, StormyDatabase, StormyWeather
-from tests.sim.world import Violation, World
+from tests.sim.world import Life, Violation, World
 
 HEALED_S = 600.0
 REST_S = 900.0
@@ -38,7 +38,7 @@ REST_S = 900.0
 
 ATTEMPT_S = 10.0
 
-LOOKS_FOR_LETTERS, BETWEEN_LOOKS_S = 50, 0.37
+MANY_LOOKS, BETWEEN_LOOKS_S = 20, 0.37
 
 SLOW_COMMIT_S = 0.1
 
@@ -255,8 +255,8 @@ async def _restart(world: World) -> None:
     And the old life, whatever it went through, had no task and no letter more than the new one has.
     """
     before = _rows(world)
-    tasks = _tasks(world)
-    for path in sorted(await _never_empty(world)):
+    tasks, letters = await _always_there(world)
+    for path in letters:
         world.violate(f"letters lie with {path}, which is at rest")
     orders = world.exchange.statistics().orders
     await world.stop_daemon(drain_s=0)
@@ -270,18 +270,29 @@ async def _restart(world: World) -> None:
             world.violate(f"a restart changed {kind}: {changed[:3]}")
     if world.exchange.statistics().orders != orders:
         world.violate("a restart placed orders")
-    for name, more in (tasks - _tasks(world)).items():
+    fresh, _ = await _always_there(world)
+    for name, more in (tasks - fresh).items():
         world.violate(f"{more} of the task {name!r} more than after a restart")
     for what, user in at_rest(world):
         world.violate(f"after a restart: {what}", user)
 
 
-def _tasks(world: World) -> Counter[str]:
-    """Of the daemon that lives, by name."""
+async def _always_there(world: World) -> tuple[Counter[str], Counter[str]]:
+    """(tasks by name, letters by path) of the daemon that lives, as few as at any of many looks: a ping or a row may be
+    on its way at one of them."""
+    assert world.life is not None, "a daemon lives"
+    tasks, letters = _tasks(world.life), Counter(_letters(world.life.daemon.tree()))
+    for _ in range(MANY_LOOKS):
+        await trio.sleep(BETWEEN_LOOKS_S)
+        tasks &= _tasks(world.life)
+        letters &= Counter(_letters(world.life.daemon.tree()))
+    return tasks, letters
+
+
+def _tasks(life: Life) -> Counter[str]:
     root = trio.lowlevel.current_root_task()
     assert root is not None, "trio runs"
-    assert world.life is not None, "a daemon lives"
-    top = next(task for task in _below(root) if task.name == f"{world.life.machine} daemon")
+    top = next(task for task in _below(root) if task.name == f"{life.machine} daemon")
     return Counter(re.sub(r"#[0-9]+$", "", task.name) for task in _below(top))
 
 
@@ -290,17 +301,6 @@ def _below(task: trio.lowlevel.Task) -> Iterator[trio.lowlevel.Task]:
         for child in nursery.child_tasks:
             yield child
             yield from _below(child)
-
-
-async def _never_empty(world: World) -> set[str]:
-    """Paths of actors that had a letter waiting or in hand at each of many looks: rows may be on their way at one."""
-    found = set(_letters(world.daemon.tree()))
-    for _ in range(LOOKS_FOR_LETTERS):
-        if not found:
-            break
-        await trio.sleep(BETWEEN_LOOKS_S)
-        found &= set(_letters(world.daemon.tree()))
-    return found
 
 
 def _letters(node: Node) -> Iterator[str]:
