@@ -5,7 +5,7 @@ Whatever goes wrong is an OtodError whose code and advice become the error frame
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Any
 
@@ -75,8 +75,9 @@ async def _on_users(command: Command, call: Call, log: Log) -> dict[str, Any]:
     allowed = call.rights.acts_on if command.acts else call.rights.sees
     if call.args["all"] and command.acts and not (call.rights.acts or call.rights.own):
         raise not_permitted()
-    everybody = sorted(filter(allowed, known))
-    names = everybody if call.args["all"] else (call.args["users"] or (call.args["user"],))
+    names: Sequence[str] = call.args["users"] or (call.args["user"],)
+    if call.args["all"]:
+        names = sorted(filter(allowed, known))
     helped = frozenset(islice((name for name in names if name not in known), NEAREST_MAX))
     act = ON_USERS[command.name]
     permits = trio.CapacityLimiter(USERS_AT_ONCE)
@@ -89,7 +90,9 @@ async def _on_users(command: Command, call: Call, log: Log) -> dict[str, Any]:
                 if not allowed(name):
                     raise not_permitted()  # whether there is such a user or not
                 if name not in known:
-                    hint = _which_user(name, everybody) if name in helped else "user.list tells who there is"
+                    hint = (
+                        _which_user(name, filter(allowed, known)) if name in helped else "user.list tells who there is"
+                    )
                     raise Refusal(f"no user '{name}'", code="USER_UNKNOWN", do=hint)
                 answers[name] = await act(call, name)
             except OtodError as error:
@@ -121,5 +124,6 @@ def _all_failed(errors: dict[str, OtodError], answers: dict[str, Any]) -> OtodEr
     return failed
 
 
-def _which_user(name: str, known: Collection[str]) -> str:
+def _which_user(name: str, known: Iterable[str]) -> str:
+    known = sorted(known)
     return did_you_mean(name, known, say="there are") or "create users first"

@@ -32,7 +32,11 @@ class Caller(Struct, frozen=True):
 
 
 class Desk:
-    """rate: trio seconds per real second (--speed)."""
+    """rate: trio seconds per real second (--speed).
+
+    Looks come in through a door, one in a pass of the loop: however many people look, each pass is trading's but for
+    one of them, and while nobody trades a pass takes microseconds. Who acts does not wait at the door.
+    """
 
     def __init__(self, office: Office, bus: EventBus, memory: ReplyMemory, log: Log, rate: float = 1.0) -> None:
         self._office = office
@@ -41,6 +45,7 @@ class Desk:
         self._log = log
         self._rate = rate
         self._lately = Lately(rate)
+        self._door = trio.Lock()
 
     async def answer(self, frame: bytes, caller: Caller) -> bytes:
         """Always a reply, whatever the frame. A stranger's is always the same one."""
@@ -53,6 +58,8 @@ class Desk:
             return encode_refusal(request_id, request)
         command = table.BY_NAME.get(request.cmd)
         if command is None or not command.acts or request_id is None:
+            async with self._door:
+                await trio.lowlevel.checkpoint()
             return await self._perform(request, caller)
         return await self._perform_once(request, frame, caller)
 

@@ -37,9 +37,9 @@ from supervisor.control.protocol import FRAME_BYTES_MAX, encode_event
 # At debug it would log from its own threads, and an error there would keep _admit from being called.
 logging.getLogger("pynng").setLevel(logging.WARNING)
 
-CONTEXTS = 16  # requests under way at once; measured: their number does not matter for throughput
+CONTEXTS = 128  # requests under way at once: looks wait at a door (desk.py), and who acts must get past them
 SEND_MS_MAX = 2000  # a reader that takes no reply for so long is cut off
-UNSENT_MAX = 8  # replies that one connection leaves untaken before it is cut off: half of the contexts stay free
+UNSENT_MAX = 8  # replies that one connection leaves untaken before it is cut off
 RECEIVE_BYTES_MAX = 4 * FRAME_BYTES_MAX  # frames between the two get an error reply, longer ones end the connection
 LAST_WORDS_S = 0.05  # nng counts a reply as sent when it has it; closing at once would cut it off
 PERMISSIONS = 0o660  # callers come in through the group

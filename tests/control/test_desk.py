@@ -53,6 +53,42 @@ async def test_a_request_is_answered_to_its_id(room):
     assert reply["data"]["users"]["alice"]["wanted"] == "running"
 
 
+async def test_looks_come_in_one_by_one_and_who_acts_does_not_wait_for_them(room):
+    """However many poll, a pass of the loop is trading's but for one of them; the kill switch passes them all."""
+    looked, passes = [], []
+
+    async def look(number):
+        await room.ask(cmd="trading.status", args={"user": "alice"})
+        looked.append(number)
+
+    async def count_passes():
+        while True:
+            before = len(looked)
+            await trio.lowlevel.checkpoint()
+            passes.append(len(looked) - before)
+
+    async with trio.open_nursery() as nursery:
+        for number in range(100):
+            nursery.start_soon(look, number)
+        await trio.lowlevel.checkpoint()
+        counting = await nursery.start(_cancellable, count_passes)
+        reply = await room.ask(id="kill", cmd="trading.pause", args={"all": True})
+        assert reply["ok"]
+        assert len(looked) < 20
+        with trio.fail_after(10):
+            while len(looked) < 100:
+                await trio.lowlevel.checkpoint()
+        counting.cancel()
+    assert max(passes) == 1
+    assert len(passes) > 80
+
+
+async def _cancellable(run, *, task_status):
+    with trio.CancelScope() as scope:
+        task_status.started(scope)
+        await run()
+
+
 async def test_an_error_carries_its_code_and_the_id(room):
     reply = await room.ask(id=3, cmd="trading.statsu")
     assert (reply["id"], reply["ok"], reply["error"]["code"]) == (3, False, "COMMAND_UNKNOWN")
