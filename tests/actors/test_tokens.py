@@ -340,6 +340,7 @@ async def test_it_returns_when_asked_to_stop(world, autojump_clock):
         async with trio.open_nursery() as first:
             await world.start(first)
             world.inbox.post(Stop())
+    assert first.child_tasks == frozenset()
 
 
 async def test_an_overflown_mailbox_ends_it(world, autojump_clock):

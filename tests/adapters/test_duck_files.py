@@ -57,6 +57,7 @@ async def test_the_lock_is_free_after_closing(db, tmp_path):
     await db.close()
     again = database(tmp_path)
     await again.open()
+    assert await again.query(messages.LoadUsers()) == ()
     await again.close()
 
 

@@ -118,8 +118,9 @@ async def test_publishing_waits_for_nobody(url):
             pub.send(b"nobody listens", block=False)
         with raw.connect(url, hello=b"\0SP\0\0\x21\0\0"):  # a subscriber that never reads
             await trio.sleep(0.05)
-            for _ in range(2000):
-                pub.send(b"x" * 1000, block=False)
+            assert len(pub.pipes) == 1
+            sent = [pub.send(b"x" * 1000, block=False) for _ in range(2000)]
+    assert sent == [None] * 2000
 
 
 async def test_a_send_that_nobody_takes_times_out_and_its_message_can_be_given_back(url):

@@ -204,6 +204,7 @@ async def test_a_reader_is_not_harmed_by_an_asker_that_was_cancelled():
     asked.reply.answer(1)
     asked.reply.refuse(StoreRefused("no"))
     mailbox.finish()
+    assert (mailbox.statistics().in_hand, mailbox.statistics().depth) == (0, 0)
 
 
 async def test_an_answer_after_finish_still_reaches_the_asker(nursery):
