@@ -144,13 +144,26 @@ def assert_views_equal(connection: duckdb.DuckDBPyConnection, user: str, told: T
     assert {day: volume for day, volume in progress.fetchall() if volume} == told.days
 
 
+def traded_to_the_end(seed: int, token: str, tmp_path: Path) -> Path:
+    """A state directory in which all targets were reached.
+
+    A market that falls through the floor of an unwinding leaves a pair open, for a person to decide about (exit 1, and
+    who it is): then another one is taken, for what is compared here are pairs that have come to their end.
+    """
+    for market in (seed, seed + 1000, seed + 2000):
+        state_dir = tmp_path / f"s{market}"
+        words = ("--seed", str(market), "--token", token, "--state-dir", str(state_dir))
+        ended = otod("paper", "--no-view", "--speed", "20", *words)
+        if ended.returncode == 0:
+            return state_dir
+        assert (ended.returncode, "INVENTORY_LEFT" in ended.stdout) == (1, True), ended.stderr[-2000:]
+    raise AssertionError(f"three markets of {token} fell through the floor")
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_statistics_are_what_the_exchange_saw(seed: int, tmp_path: Path) -> None:
-    state_dir, token = tmp_path / "s", ("KOGE", "LUMI", "PICO")[seed % 3]  # mulPoint 1, 4, 2
-    ended = otod(
-        "paper", "--no-view", "--speed", "20", "--seed", str(seed), "--token", token, "--state-dir", str(state_dir)
-    )  # fmt: skip
-    assert ended.returncode == 0, ended.stderr[-2000:]
+    token = ("KOGE", "LUMI", "PICO")[seed % 3]  # mulPoint 1, 4, 2
+    state_dir = traded_to_the_end(seed, token, tmp_path)
     exchange = exchange_of(state_dir / "paper")
     told = {account: Told(exchange.audit(account)) for account in exchange.accounts()}
     now_ms = max(each.last_ms for each in told.values())
