@@ -23,7 +23,7 @@ from actors.domain.orders import TERMINAL, OrderReport, OrderView
 from actors.domain.pair import Pair, Rules
 from actors.domain.trading import Pause, PauseReason, TradingConfig, Wanted
 from actors.domain.turn import since_of
-from actors.known import Known
+from actors.known import Known, Tidings
 from actors.messages import TraderRecord
 from actors.records import QUOTE_ASSET, Owner, base_of, changes, cost_of, pair_row, restored
 from actors.rows import AuditRow, FillRow, OrderRow, PairRow, PauseRow, RetractFill, Row, StateChangeRow, UserDayRow
@@ -359,8 +359,8 @@ class Book:
         unowned = None if contested else pair_id
         return tuple(v for v in views if (self.known.pair_of(v.symbol, v.order_id) or unowned) == pair_id)
 
-    def foreign(self, views: Iterable[OrderView]) -> list[OrderView]:
-        """Of a look: orders that are certainly not ours and not written yet with this status."""
+    def foreign(self, views: Iterable[OrderView]) -> list[tuple[OrderView, Tidings]]:
+        """Of a look: orders that are certainly not ours, and of which it tells more than is written."""
         if any(oto.wants_unknown(state) for state in self.live.values()):
             return []
         return self.known.foreign(views)

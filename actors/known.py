@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from decimal import Decimal
+from typing import Literal
 
-from actors.domain.orders import TERMINAL, OrderReport, OrderView
+from actors.domain.orders import TERMINAL, OrderReport, OrderView, supersedes
 from actors.domain.pair import Pair
 
 KNOWN_MAX = 10_000
@@ -17,12 +19,15 @@ FOREIGN_MAX = 10_000
 """Orders of others of which is remembered what was told: a look shows those of the last ten minutes."""
 
 
+Tidings = Literal["another status", "more executed"]
+
+
 class Known:
     """since_ms: own orders that were created after this are all known."""
 
     def __init__(self, own_orders: Iterable[tuple[str, str, str]], born_ms: int) -> None:
         self._owners = {(symbol, order_id): (pair_id, born_ms) for symbol, order_id, pair_id in own_orders}
-        self._told: dict[tuple[str, str, str], None] = {}
+        self._told: dict[tuple[str, str], tuple[str, Decimal]] = {}  # by symbol and id: status, executed
         self.since_ms = born_ms - LOADED_MS
 
     def remember(self, pair: Pair, now_ms: int) -> None:
@@ -38,8 +43,8 @@ class Known:
         found = self._owners.get((symbol, order_id))
         return None if found is None else found[0]
 
-    def foreign(self, views: Iterable[OrderView]) -> list[OrderView]:
-        """Of a look: orders that are certainly not ours and not written yet with this status.
+    def foreign(self, views: Iterable[OrderView]) -> list[tuple[OrderView, Tidings]]:
+        """Of a look: orders that are certainly not ours, and of which it tells more than is written.
 
         One that is older than all that is known here, and over, may be an own one that is forgotten: it is nobody's.
         """
@@ -47,15 +52,20 @@ class Known:
         for view in views:
             ours = self.pair_of(view.symbol, view.order_id) is not None
             forgotten = view.status in TERMINAL and (view.created_ms or 0) < self.since_ms
-            if not ours and not forgotten and self.is_news(view):
-                found.append(view)
+            if not ours and not forgotten and (tidings := self.tidings(view)) is not None:
+                found.append((view, tidings))
         return found
 
-    def is_news(self, order: OrderView | OrderReport) -> bool:
-        """Whether this status of an order that is not ours is told for the first time; noted."""
-        key = (order.symbol, order.order_id, order.status)
-        new = key not in self._told
-        self._told[key] = None
+    def tidings(self, order: OrderView | OrderReport) -> Tidings | None:
+        """What this says of an order that is not ours, noted. None: nothing, or what was so before (F15)."""
+        key = (order.symbol, order.order_id)
+        executed = order.cumulative if isinstance(order, OrderReport) else order.executed
+        told = self._told.get(key)
+        if told is not None:
+            status, before = told
+            if executed < before or not supersedes(order.status, status) or (order.status, executed) == told:
+                return None
+        self._told[key] = (order.status, executed)
         while len(self._told) > FOREIGN_MAX:
             del self._told[next(iter(self._told))]
-        return new
+        return "more executed" if told is not None and told[0] == order.status else "another status"

@@ -152,10 +152,11 @@ class Outlook:
             self.reconciled = True
             trader.log.info("reconciled", orders=len(found.orders), live=[*book.live])
             trader.commands.reconciled()
-        for view in book.foreign(found.orders):  # last, so that a resume does not lift what its own look has found
+        # Last, so that a resume does not lift what its own look has found.
+        for view, tidings in book.foreign(found.orders):
             trader.world.tally.differences["foreign_order"] += 1
             trader.tasks.write([foreign_row(book.owner, view, trader.now().wall_ms)])
-            if view.symbol == book.symbol and book.alive(view):
+            if tidings == "another status" and view.symbol == book.symbol and book.alive(view):
                 what = f"order {view.order_id} ({view.side} {view.quantity} at {view.price}) is not ours"
                 book.pause("EXTERNAL_ORDER", what)
 
@@ -163,17 +164,18 @@ class Outlook:
         """A report of an order that is certainly not ours.
 
         Frames may come again, old ones too with a new subscription: an order from before this life is judged by a look,
-        and what was told already is not told again, for somebody may have resumed the user meanwhile.
+        and a status that was told already pauses nobody again, for somebody may have resumed the user meanwhile.
         """
         trader, book = self._trader, self._trader.book
         if report.created_ms < book.born_ms:
             self.want_look()
             return
-        if not book.known.is_news(report):
+        tidings = book.known.tidings(report)
+        if tidings is None:
             return
         trader.world.tally.differences["foreign_order"] += 1
         trader.tasks.write([foreign_row(book.owner, report, trader.now().wall_ms)])
-        if report.symbol == book.symbol:
+        if tidings == "another status" and report.symbol == book.symbol:
             what = f"{report.side} {report.quantity} at {report.price}"
             book.pause("EXTERNAL_ORDER", f"order {report.order_id} ({what}) is not ours")
 

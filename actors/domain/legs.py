@@ -23,7 +23,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from actors.domain.money import EXACT, ZERO, nearest, ratio, total
-from actors.domain.orders import TERMINAL, Execution, LegName, OrderReport, OrderView, Side
+from actors.domain.orders import TERMINAL, Execution, LegName, OrderReport, OrderView, Side, supersedes
 
 PRICE_PLACES = 18
 """What the database keeps of a quotient: DECIMAL(38,18)."""
@@ -266,7 +266,7 @@ def _with_words(
     grown = told > leg.told
     return replace(
         leg,
-        status=status if _later(status, leg.status) else leg.status,
+        status=status if supersedes(status, leg.status) else leg.status,
         # 0 while held, then the released quantity; it never shrinks. The others are for what we asked for.
         quantity=max(leg.quantity, quantity) if leg.name == "pending" else leg.quantity,
         told=told if grown else leg.told,
@@ -275,19 +275,6 @@ def _with_words(
         created_ms=leg.created_ms if leg.created_ms is not None else created_ms,
         updated_ms=max(leg.updated_ms or 0, updated_ms or 0) or None,
     )
-
-
-def _later(new: str, old: str) -> bool:
-    """Whether status `new` supersedes `old`: late frames never take a leg back; FILLED beats a cancel's word."""
-    if old in TERMINAL:
-        return new == "FILLED"
-    return _rank(new) >= _rank(old)
-
-
-def _rank(status: str) -> int:
-    if status in TERMINAL:
-        return 4
-    return {"": 0, "PENDING": 1, "PENDING_NEW": 1, "PARTIALLY_FILLED": 3}.get(status, 2)
 
 
 def _with_fill(leg: Leg, execution: Execution, upto: Decimal) -> Absorbed:

@@ -21,6 +21,20 @@ TERMINAL = frozenset({"FILLED", "CANCELED", "EXPIRED", "REJECTED", "EXPIRED_IN_M
 """Final status words (wire § 8.1). Anything else, unknown words too, counts as not final."""
 
 
+def supersedes(new: str, old: str) -> bool:
+    """Whether status `new` is as late as `old`, or later: late frames never take an order back; FILLED beats a cancel's
+    word."""
+    if old in TERMINAL:
+        return new == "FILLED"
+    return _rank(new) >= _rank(old)
+
+
+def _rank(status: str) -> int:
+    if status in TERMINAL:
+        return 4
+    return {"": 0, "PENDING": 1, "PENDING_NEW": 1, "PARTIALLY_FILLED": 3}.get(status, 2)
+
+
 class Execution(Struct, frozen=True, kw_only=True):
     """One fill of one order. fill_id: stream `id` / REST `pageId`, unique per symbol; trade_id repeats (wire § 8.2)."""
 

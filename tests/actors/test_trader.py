@@ -344,16 +344,29 @@ def test_own_orders_that_were_forgotten_are_nobodys():
     known = Known([("S", "1", "alice-1")], EPOCH_MS)
     old = EPOCH_MS - LOADED_MS - 1
     over = [view(order_id="2", status="FILLED", created_ms=old), view(order_id="3", status="FILLED")]
-    assert [found.order_id for found in known.foreign([*over, view(order_id="4", created_ms=old)])] == ["3", "4"]
+    assert [found.order_id for found, _ in known.foreign([*over, view(order_id="4", created_ms=old)])] == ["3", "4"]
     assert known.foreign(over) == [], "each status of an order is told once"
+
+
+def test_f15_late_frames_take_no_foreign_order_back():
+    known = Known([], EPOCH_MS)
+    told = [
+        known.tidings(view(order_id="1", status=status, executed=D(executed)))
+        for status, executed in (
+            ("NEW", 0), ("NEW", 0), ("PARTIALLY_FILLED", 1), ("PARTIALLY_FILLED", 2), ("PARTIALLY_FILLED", 1),
+            ("NEW", 0), ("CANCELED", 2), ("PARTIALLY_FILLED", 2), ("FILLED", 5), ("CANCELED", 2), ("FILLED", 5),
+        )
+    ]  # fmt: skip
+    status, more = "another status", "more executed"
+    assert told == [status, None, status, more, None, None, status, None, status, None, None]
 
 
 def test_what_is_told_of_others_is_bounded():
     known = Known([], EPOCH_MS)
     for number in range(FOREIGN_MAX + 10):
-        assert known.is_news(view(order_id=str(number)))
-    assert known.is_news(view(order_id="1")), "forgotten"
-    assert not known.is_news(view(order_id=str(FOREIGN_MAX)))
+        assert known.tidings(view(order_id=str(number)))
+    assert known.tidings(view(order_id="1")), "forgotten"
+    assert not known.tidings(view(order_id=str(FOREIGN_MAX)))
 
 
 async def test_a_trader_that_joins_a_feed_says_what_of_it_may_rest(autojump_clock):

@@ -336,6 +336,9 @@ def _orders(world: World, user: str, orders: tuple[Order, ...]) -> Iterator[str]
         if order.key in by_hand:
             if row is not None and row.pair_id is not None:
                 yield f"foreign order {order.order_id} counted as of {row.pair_id}"
+            if row is not None and (row.status, row.executed_quantity) != (order.status, order.cumulative):
+                told = f"{row.status}, {row.executed_quantity} executed"
+                yield f"foreign order {order.order_id} is {told}, at the exchange {order.status}, {order.cumulative}"
         elif row is None:
             yield f"order {order.order_id} ({order.side} {order.quantity} at {order.price}) is not known"
         elif row.pair_id is None:

@@ -372,7 +372,7 @@ PLANTS: tuple[Plant, ...] = (
     Plant("history is read one row deep", ((exchange.PrivateGateway, "history", _first_page_only),)),
     Plant("looks leave out the history", ((exchange.PrivateGateway, "history", _one_read_is_a_look),)),
     Plant("the clocks' difference is ignored", ((gate, "clock_skew", _ignore_skew),)),
-    Plant("late frames take a leg back", ((legs, "_later", _overwrite_status),)),
+    Plant("late frames take a leg back", ((legs, "supersedes", _overwrite_status),)),
     Plant("a permit is used whatever came since", ((trader.Trader, "_begin", _overshoot),)),
     Plant("open pairs are forgotten by a restart", ((sim_store, "answer", _forget_recent),)),
     Plant("pair numbers begin anew in each life", ((book.Book, "__init__", _number_by_memory),)),

@@ -6,7 +6,9 @@ import pytest
 import trio
 
 from actors.errors import Refusal
+from actors.messages import PauseTrading
 from actors.paper.faults import Fault
+from actors.rows import OrderRow
 from tests.sim.stage import Stage, tell
 
 LISTEN_KEY = "get-listen-key"
@@ -49,3 +51,24 @@ def test_f42_a_resume_has_the_lists_read_again_after_a_halt():
         await stage.pairs_closed(closed + 1)
 
     tell(script)
+
+
+def test_f15_a_late_frame_takes_no_foreign_order_back():
+    """Harsh seed 82 of 3 users: an order placed by hand was recorded as filled, and as new by a late frame."""
+
+    async def script(stage: Stage) -> None:
+        await stage.ask(PauseTrading("op"))
+        await stage.until(lambda: stage.shown().pair is None)
+        filled = []
+        while not filled:
+            stage.world.faults.add(Fault(kind="delay_frame", stream="alpha@", seconds=60, times=1))
+            await stage.hands.act("order_by_hand", stage.user)
+            await trio.sleep(5)
+            rows = stage.world.disk.of(OrderRow, stage.user)
+            filled = [row.order_id for row in rows if row.pair_id is None and row.status == "FILLED"]
+        await trio.sleep(90)
+        statuses = {row.order_id: row.status for row in stage.world.disk.of(OrderRow, stage.user)}
+        assert [statuses[order_id] for order_id in filled] == ["FILLED"] * len(filled)
+
+    result = tell(script)
+    assert result.struck["exchange.delay_frame"] > 0
