@@ -361,9 +361,7 @@ class Book:
 
     def foreign(self, views: Iterable[OrderView]) -> list[tuple[OrderView, Tidings]]:
         """Of a look: orders that are certainly not ours, and of which it tells more than is written."""
-        if any(oto.wants_unknown(state) for state in self.live.values()):
-            return []
-        return self.known.foreign(views)
+        return self.known.foreign(v for v in views if not any(oto.may_be_of(state, v) for state in self.live.values()))
 
     def alive(self, view: OrderView) -> bool:
         """Whether a foreign order concerns us: it is open, or it came while this incarnation watched."""

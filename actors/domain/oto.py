@@ -34,7 +34,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from actors.domain.orders import Execution, OrderReport, Outcome, Refused
+from actors.domain.orders import Execution, OrderReport, OrderView, Outcome, Refused
 from actors.domain.pair import Pair
 from actors.domain.proof import Absence, Look
 from actors.domain.trading import PairOutcome, PauseReason, Phase
@@ -305,6 +305,13 @@ def wants_unknown(state: State) -> bool:
         return False  # it was never sent, or both that it may be are dead
     nameless = pair.working.order_id is None or pair.pending.order_id is None
     return nameless or any(sale.leg.order_id is None and sale.state != "intent" for sale in pair.sales)
+
+
+def may_be_of(state: State, order: OrderView) -> bool:
+    """Whether an order that nobody owns may be of this pair: it is like a request that has led to no id so far."""
+    pair = pair_of(state)
+    alike = ((leg.side, leg.price) == (order.side, order.price) for leg in pair.legs() if leg.order_id is None)
+    return wants_unknown(state) and order.symbol == pair.plan.symbol and any(alike)
 
 
 def in_doubt(state: State) -> bool:

@@ -321,6 +321,16 @@ def test_a_pair_listens_for_unknown_orders_as_long_as_a_request_of_it_has_no_id(
     assert oto.wants_unknown(oto.Closed(pair=lone, outcome="external"))
 
 
+def test_f37_an_order_unlike_all_that_a_pair_has_asked_for_is_never_its_own():
+    asked = absent().state
+    plan = oto.pair_of(asked).plan
+    like = view(order_id="901", side="BUY", price=plan.buy_price, quantity=plan.quantity)
+    assert oto.may_be_of(asked, like)
+    assert not oto.may_be_of(asked, replace(like, price=plan.buy_price / 2))
+    assert not oto.may_be_of(asked, replace(like, symbol="ALPHA_1USDT"))
+    assert not oto.may_be_of(closed("completed").state, like)
+
+
 def test_f72_a_pair_is_in_doubt_while_the_outcome_of_a_request_is_unknown():
     doubtful = {name for name, make in STATES.items() if oto.in_doubt(make().state)}
     assert doubtful == {"unresolved", "unresolved_twins", "unwinding_unresolved"}

@@ -9,6 +9,7 @@ from actors.errors import Refusal
 from actors.messages import PauseTrading
 from actors.paper.faults import Fault
 from actors.rows import OrderRow
+from tests.sim.menu import OTO
 from tests.sim.stage import Stage, tell
 
 LISTEN_KEY = "get-listen-key"
@@ -72,3 +73,18 @@ def test_f15_a_late_frame_takes_no_foreign_order_back():
 
     result = tell(script)
     assert result.struck["exchange.delay_frame"] > 0
+
+
+def test_f37_an_order_by_hand_is_seen_while_a_placement_of_our_own_is_in_doubt():
+    """Harsh seed 6: as long as a request of a pair had led to no id, looks passed over whatever else was there; once
+    the pair was over they reached no longer back that far."""
+
+    async def script(stage: Stage) -> None:
+        stage.world.faults.add(Fault(kind="drop_frame", stream="alpha@"))
+        await stage.phase("unresolved")
+        await stage.hands.act("order_by_hand", stage.user)
+        await stage.paused("EXTERNAL_ORDER", within_s=10)
+        assert stage.shown().phase == "unresolved"
+        assert [row.side for row in stage.world.disk.of(OrderRow, stage.user) if row.pair_id is None] == ["BUY"]
+
+    tell(script, Fault(kind="lost_reply", path=OTO, processed=False, times=1))
