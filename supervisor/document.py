@@ -273,7 +273,7 @@ class UidOrName:
 def parse_file(path: Path) -> dict[str, Any]:
     """Raises: ConfigError: unreadable, or no TOML."""
     try:
-        text = path.read_bytes().decode()
+        text = path.read_bytes().decode("utf-8-sig")  # some editors begin a file with a mark
     except OSError as error:
         raise ConfigError(f"cannot read it: {error.strerror}", where=str(path), do="name another file") from None
     except UnicodeDecodeError:

@@ -147,12 +147,18 @@ class FeedsByUse:
                     yield user, row.pair_id, orders_of_row(row)
 
     def shown(self, token: str) -> tuple[FeedSnapshot | None, Quote | None]:
-        """By short name, alphaId or symbol, as far as somebody uses it."""
+        """By short name, alphaId or symbol, as far as somebody uses it. A short name in another case means the same,
+        where it is that of one token only."""
+        found: list[str] = []
         for symbol, cell in self._feeds.items():
             shown = cell.value
-            if shown is not None and token in (shown.market.token.name, shown.market.token.alpha_id, symbol):
+            if shown is None:
+                continue
+            if token in (shown.market.token.name, shown.market.token.alpha_id, symbol):
                 return shown, self._quotes[symbol].value
-        return None, None
+            if shown.market.token.name.casefold() == token.casefold():
+                found.append(symbol)
+        return (self._feeds[found[0]].value, self._quotes[found[0]].value) if len(found) == 1 else (None, None)
 
     def all_shown(self) -> dict[str, tuple[FeedSnapshot | None, Quote | None]]:
         """By the feed's name."""

@@ -207,25 +207,22 @@ class People:
         """All users of a document or none. Raises: Problems, all that is wrong at once."""
         wishes = load_users(document, force=force)
         if dry_run:
+            wishes, warnings = await self._prudent(wishes, force)
             planned = await self._plan(wishes, who, "user.apply")
-            warnings = await self._prudent(wishes, force)
             return Changes(applied=planned.applied, warnings=warnings)
         return await self.whole(partial(self._apply, wishes, force, who))
 
     async def _apply(self, wishes: Sequence[UserWish], force: bool, who: str) -> Changes:
         async with self.holding([wish.user for wish in wishes]):
-            warnings = await self._prudent(wishes, force)
+            wishes, warnings = await self._prudent(wishes, force)
             return Changes(applied=await self._make(wishes, who), warnings=warnings)
 
-    async def _prudent(self, wishes: Iterable[UserWish], force: bool) -> tuple[str, ...]:
-        """Raises: Problems, TokenError: what the documents alone cannot show."""
-        records = self.house.records()
-        news = {
-            wish.user: wish.trading
-            for wish in wishes
-            if wish.trading is not None and (wish.user not in records or records[wish.user].config != wish.trading)
-        }
-        return await prudence.judge(self.house, news, where="users.{user}.trading", force=force)
+    async def _prudent(self, wishes: Sequence[UserWish], force: bool) -> tuple[tuple[UserWish, ...], tuple[str, ...]]:
+        """(The wishes with their tokens spelled as the exchange does, warnings).
+
+        Raises: Problems, TokenError: what the documents alone cannot show.
+        """
+        return await prudence.judge_wishes(self.house, wishes, self.house.records(), force=force)
 
     # -- configuration
 
@@ -258,10 +255,11 @@ class People:
                     do=f"somebody changed it meanwhile: look with config.show (otoctl config show {user}), then again",
                 )
             trading = _merged(record.config, keys, unset, force)
-            wish = UserWish(user=user, trading=trading)
             warnings: tuple[str, ...] = ()
             if trading != record.config:
-                warnings = await prudence.judge(self.house, {user: trading}, where="trading", force=force)
+                judged = await prudence.judge(self.house, {user: trading}, where="trading", force=force)
+                trading, warnings = judged.news[user], judged.warnings
+            wish = UserWish(user=user, trading=trading)
             applied = await self._make([wish], who, action="config.set")
             return Changed(record=self.record(user), changed=applied.differences.get(user, {}), warnings=warnings)
 

@@ -24,6 +24,7 @@ from msgspec import Struct
 from actors.adapters.clock import WallClock, system_now_ms, watch
 from actors.adapters.vault import FileVault
 from actors.errors import OtodError, Refusal
+from actors.messages import LoadUsers, UserRecord
 from actors.ports import Vault
 from supervisor import config, dumps, userfile, users
 from supervisor.config import Config
@@ -35,6 +36,7 @@ from supervisor.log import Logging, form_for
 from supervisor.metrics import serving as metrics
 from supervisor.outside import ControlBody, Limits, Place, real_world
 from supervisor.paper_house import House, open_doors, serve
+from supervisor.prudence import judge_wishes
 from supervisor.reload import Reload, patience_of, settings_of
 from supervisor.systemd import Notifier, status
 from supervisor.telling import telling_of
@@ -212,8 +214,13 @@ class Service:
         unit.reloaded(f"reload failed, the old settings are in force: {error.what}")
 
     async def _apply(self, daemon: Daemon, wishes: tuple[users.UserWish, ...]) -> None:
-        """--apply: the users document, all or nothing, before anything trades."""
+        """--apply: the users document, all or nothing, before anything trades. Raises: Problems, TokenError."""
         if wishes:
+            records: tuple[UserRecord, ...] = await daemon.store.ask(LoadUsers())
+            known = {record.user.user: record for record in records}
+            wishes, warnings = await judge_wishes(daemon, wishes, known, force=False, blind=True)
+            for warning in warnings:
+                self._logging.log.warning("users_applied_with_doubt", why=warning)
             applied = await users.apply(
                 wishes, store=daemon.store, vault=self._vault, who="otod run --apply", now_ms=self._wall.now_ms()
             )

@@ -12,6 +12,7 @@ What depends on the token (grids, minimum amounts) is judged when a pair is size
 from __future__ import annotations
 
 import re
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from decimal import Decimal
 from itertools import islice
@@ -273,7 +274,7 @@ def _secrets(table: Mapping[str, Any], where: str, base: Path | None) -> tuple[S
     if len(data) > CREDENTIALS_BYTES_MAX:
         return None, [Problem(at, show(file), f"larger than {CREDENTIALS_BYTES_MAX} bytes: not a credentials file")]
     try:
-        document = msgspec.json.decode(data)
+        document = msgspec.json.decode(data.removeprefix(BOM_UTF8))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None, [Problem(at, show(file), 'no JSON of the form {"cookies": {…}, "headers": {…}}')]
     return check_secrets(document, at)

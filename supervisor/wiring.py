@@ -34,7 +34,7 @@ from actors.messages import (
     TraderSnapshot,
     UserRecord,
 )
-from actors.ports import Address, PrivateExchange
+from actors.ports import Address, PrivateExchange, PublicExchange
 from actors.store import StoreStatistics
 from actors.targets import NotifierStatistics
 from supervisor import children, users
@@ -350,6 +350,10 @@ class Daemon:
 
     def exchange(self, user: str) -> PrivateExchange:
         return self.outside.sessions.exchange(user)
+
+    @property
+    def public(self) -> PublicExchange:
+        return self.outside.sessions.public
 
     def feed(self, token: str) -> tuple[FeedSnapshot | None, Quote | None]:
         return self.feeds.shown(token)

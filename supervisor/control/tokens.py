@@ -99,11 +99,11 @@ async def add_token(call: Call) -> dict[str, Any]:
 
 async def remove_token(call: Call) -> dict[str, Any]:
     one: Listed = await _ask(call, ShowToken(call.args["token"]))
-    words = {one.token.alpha_id, one.token.name}
+    words = {one.token.alpha_id, one.token.name.casefold()}
     users = [
         user
         for user, record in call.office.records().items()
-        if record.config is not None and record.config.token in words
+        if record.config is not None and words & {record.config.token, record.config.token.casefold()}
     ]
     if users:
         raise Refusal(
@@ -153,16 +153,28 @@ async def show_price(call: Call) -> dict[str, Any]:
 
 
 async def price_history(call: Call) -> dict[str, Any]:
+    """Of a token that the exchange has no more, too: the records are asked for the word as it is written."""
     args = call.args
     feed, _ = call.office.feed(args["token"])
+    name, error = args["token"], None
+    if feed is not None:
+        name = feed.market.token.name
+    else:
+        try:
+            listed: Listed = await _ask(call, ShowToken(name))
+            name = listed.token.name if listed.token.name.casefold() == name.casefold() else name
+        except TokenError as unknown:
+            error = unknown
     question = ListPrices(
-        token=feed.market.token.name if feed is not None else args["token"],
+        token=name,
         since_ms=args["since"],
         until_ms=args["until"],
         page=args["page"],
         limit=args["limit"],
     )
     total, rows = await call.office.store.ask(question, within_s=STORE_ANSWERS_S_MAX * call.rate)
+    if not total and error is not None:
+        raise _with_near(call, args["token"], error)
     bars = [
         {
             "second": rfc3339(row.second),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import termios
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,7 +30,7 @@ def credentials(args: dict[str, Any]) -> dict[str, Any]:
     else:
         data = sys.stdin.buffer.read(SECRET_CHARS_MAX * 4 + 1)
     try:
-        text = data.decode()
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise Trouble("what was handed over is no text", EXIT_FAILED) from None
     if not text.strip():
@@ -90,7 +91,7 @@ def document(args: dict[str, Any]) -> dict[str, Any]:
 
 def _credentials_of(file: Path) -> Any:
     try:
-        return msgspec.json.decode(_read(file))
+        return msgspec.json.decode(_read(file).removeprefix(BOM_UTF8))
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise Trouble(f'{file} is no JSON of the form {{"cookies": {{…}}, "headers": {{…}}}}', EXIT_USAGE) from None
 

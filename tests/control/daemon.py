@@ -365,7 +365,7 @@ class TokensBox:
                 return MARKET
             case ShowToken(token=word):
                 self._check(word)
-                return self._listed(word)
+                return self._listed(word.upper())
             case ForgetToken(token=word):
                 self.forgotten.append(word)
                 return True
@@ -374,7 +374,7 @@ class TokensBox:
     def _check(self, word: str) -> None:
         if word == "TWIN":
             raise TokenError("2 tokens carry the name 'TWIN'", where="ALPHA_1, ALPHA_2", code="TOKEN_AMBIGUOUS")
-        if word not in ("KOGE", "AIOT", "DEAD"):
+        if word.upper() not in ("KOGE", "AIOT", "DEAD"):
             raise TokenError(f"no token '{word}'")
 
     def _listed(self, name: str) -> Listed:

@@ -248,6 +248,9 @@ async def test_a_token_that_is_unknown_or_ambiguous_says_so(ask):
 async def test_a_token_in_use_is_not_removed(ask, office):
     refusal = await refused(ask("token.remove", token="KOGE"))
     assert "alice, bob, carol" in refusal.what
+    for user, known in office.records().items():  # stored before names were spelled as the exchange does
+        office.records()[user] = replace(known, config=replace(known.config, token="koge"))
+    assert "alice, bob, carol" in (await refused(ask("token.remove", token="KOGE"))).what
     assert (await ask("token.remove", token="AIOT"))["removed"] is True
     assert office.tokens.forgotten == ["AIOT"]
 
@@ -268,6 +271,19 @@ async def test_price_history_is_that_of_the_token_by_its_short_name(ask, office)
     told = await ask("price.history", token="KOGE", limit=5)
     assert told["items"][0]["close"] == "48.5"
     assert office.store.asked == [ListPrices(token="KOGE", limit=5)]
+    office.feeds.clear()
+    await ask("price.history", token="koge", limit=5)
+    assert office.store.asked[1:] == [ListPrices(token="KOGE", limit=5)]
+
+
+async def test_prices_that_nobody_ever_saw_are_no_empty_list_of_an_unknown_token(ask, office, monkeypatch):
+    async def none(question, *, within_s):
+        await trio.lowlevel.checkpoint()
+        return 0, ()
+
+    assert (await ask("price.history", token="OLD"))["items"]  # recorded once, gone from the exchange
+    monkeypatch.setattr(office.store, "ask", none)
+    assert (await refused(ask("price.history", token="OLD"))).code == "TOKEN_UNKNOWN"
 
 
 async def test_an_unknown_token_near_one_in_use_is_named(ask, office, monkeypatch):

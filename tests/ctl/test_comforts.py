@@ -45,6 +45,13 @@ def test_credentials_come_from_stdin_and_nothing_is_echoed(terminal):
     assert terminal.office.keyring.handed == [("alice", {"paper_account": "alice", "p20t": "c4n4ry"}, {}, "1000:7")]
 
 
+def test_a_file_may_begin_with_the_mark_that_some_editors_write(terminal, tmp_path):
+    (tmp_path / "x").write_bytes(b"\xef\xbb\xbf" + PASTE.encode())
+    done = terminal.run("user", "set-credentials", "alice", "--file", str(tmp_path / "x"))
+    assert done.exit_code == 0, done.output
+    assert terminal.office.keyring.handed[0][1]["paper_account"] == "alice"
+
+
 def test_nothing_handed_over_is_a_usage_error(terminal):
     done = terminal.run("user", "set-credentials", "alice")
     assert done.exit_code == 2

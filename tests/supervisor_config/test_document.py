@@ -176,6 +176,10 @@ class TestFiles:
         (tmp_path / "a.toml").write_text("x = 0.1\n")
         assert parse_file(tmp_path / "a.toml") == {"x": D("0.1")}
 
+    def test_may_begin_with_the_mark_that_some_editors_write_and_have_their_line_ends(self, tmp_path):
+        (tmp_path / "a.toml").write_bytes(b"\xef\xbb\xbfx = 1\r\ny = 2\r\n")
+        assert parse_file(tmp_path / "a.toml") == {"x": 1, "y": 2}
+
     @pytest.mark.parametrize(
         ("content", "what"), [(b"x = ", "no TOML"), (b"\xff", "not UTF-8"), (b"x=" + b"[" * 5000, "no TOML")]
     )

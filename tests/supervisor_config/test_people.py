@@ -17,7 +17,8 @@ from actors.errors import ExchangeTrouble, NotNow, Refusal, TokenError
 from actors.messages import Configure, Describe, PairGlance, StopTrading
 from actors.rows import AuditRow, ConfigRow, CredentialRow, PauseRow
 from supervisor.document import Problems
-from supervisor.userfile import TRADING
+from supervisor.prudence import judge_wishes
+from supervisor.userfile import TRADING, load_users
 from tests.control.daemon import TEN_MS
 from tests.supervisor_config.household import household, until
 
@@ -254,8 +255,51 @@ async def test_a_quantity_is_worth_what_the_price_says(house):
         await house.people.configure("alice", {"order_quantity": "2000"}, who=WHO)
     changed = await house.people.configure("alice", {"order_quantity": "2000"}, force=True, who=WHO)
     assert len(changed.warnings) == 2
-    house.feed = lambda token: (None, None)  # nobody trades it yet: its trader will find out
-    assert (await house.people.configure("alice", {"order_quantity": "2001"}, who=WHO)).warnings == ()
+
+
+async def test_what_nobody_trades_yet_is_measured_by_the_exchanges_newest_trade(house):
+    await with_credentials(house)
+    house.feed = lambda token: (None, None)
+    with pytest.raises(Problems, match=r"order_quantity = 2000: worth 96004\.20 USDT a pair"):
+        await house.people.configure("alice", {"order_quantity": "2000"}, who=WHO)
+    with pytest.raises(Problems, match="order_quantity = 209: beyond the balance of 10000 USDT"):
+        await house.people.configure("alice", {"order_quantity": "209"}, who=WHO)
+    with pytest.raises(Problems, match=r"buy_offset = 9\.61: more than 20 percent of the price, 48"):
+        await house.people.configure("alice", {"offset_mode": "fixed", "buy_offset": "9.61"}, who=WHO)
+
+
+@pytest.mark.parametrize("trade", [None, ExchangeTrouble("busy", trouble="system")])
+@pytest.mark.parametrize("keys", [{"order_quantity": "1"}, {"offset_mode": "fixed"}])
+async def test_what_cannot_be_measured_is_taken_over_by_force_only(house, trade, keys):
+    await alice(house)
+    house.feed, house.public.trade = lambda token: (None, None), trade
+    with pytest.raises(Problems, match="no price of KOGE is known now"):
+        await house.people.configure("alice", keys, who=WHO)
+    changed = await house.people.configure("alice", keys, force=True, who=WHO)
+    assert "was not checked" in changed.warnings[0]
+    assert (await house.people.configure("alice", {"interval_seconds": "2"}, who=WHO)).warnings == ()  # known by now
+    with pytest.raises(Problems, match="no price of AIOT is known now"):
+        await house.people.configure("alice", {"token": "AIOT"}, who=WHO)
+
+
+async def test_a_start_without_its_exchange_says_what_was_not_measured(house):
+    house.feed, house.public.trade = lambda token: (None, None), None
+    (wish,) = load_users({"users": {"bob": {"trading": KEYS | {"offset_mode": "fixed"}}}})
+    _, warnings = await judge_wishes(house, [wish], {}, force=False, blind=True)
+    assert warnings == ("bob: buy_offset was not checked: no price of KOGE is known now to measure it by",)
+
+
+async def test_a_short_name_in_any_case_is_stored_as_the_exchange_spells_it(house):
+    """Records, feeds and limits know one spelling only."""
+    await alice(house)
+    changed = await house.people.configure("alice", {"token": "koge", "interval_seconds": "3"}, who=WHO)
+    assert changed.record.config.token == "KOGE"
+    with pytest.raises(Problems, match="worth 96004"):
+        await house.people.configure("alice", {"token": "koge", "order_quantity": "2000"}, who=WHO)
+    small = {"users": {"alice": {"trading": KEYS | {"token": "Koge"}}}}
+    await house.people.apply(small, force=False, dry_run=False, who=WHO)
+    again = await house.people.apply(small, force=False, dry_run=True, who=WHO)
+    assert again.applied.unchanged == ("alice",)
 
 
 async def test_a_fixed_offset_is_measured_against_the_price(house):

@@ -234,7 +234,8 @@ class TestCredentials:
         assert SECRET not in text
 
     def test_come_from_a_file_beside_the_document(self, tmp_path):
-        (tmp_path / "alice.json").write_text('{"cookies": {"session": "x"}, "headers": {"csrftoken": "y"}}')
+        text = '{"cookies": {"session": "x"}, "headers": {"csrftoken": "y"}}'
+        (tmp_path / "alice.json").write_text(text, encoding="utf-8-sig")  # as some editors write it
         (tmp_path / "users.toml").write_text('[users.alice]\ncredentials_file = "alice.json"\n')
         (user,) = load_users(tmp_path / "users.toml")
         assert (user.secrets.cookies, user.secrets.headers) == ({"session": "x"}, {"csrftoken": "y"})

@@ -10,10 +10,11 @@ import pytest
 from msgspec.structs import replace
 
 from actors import desk
-from actors.messages import OwnOrder, PairGlance, RestingPair, TraderSnapshot
+from actors.messages import FeedSnapshot, OwnOrder, PairGlance, RestingPair, TraderSnapshot
 from actors.records import SaleNote
 from actors.rows import PairRow
 from supervisor.feeds import FeedsByUse
+from supervisor.mailbox import Cell
 from tests.actors.fakes import market
 
 SYMBOL = market().instrument.symbol
@@ -85,3 +86,19 @@ def test_what_a_trader_shows_itself_is_newer_than_its_rows():
         ("bob", "bob-2026-09-20-2", (OwnOrder("BUY", D(40)),)),
         ("bob", "bob-2026-09-20-3", (OwnOrder("BUY", D(40)),)),
     ]
+
+
+def test_a_feed_is_found_by_its_tokens_name_in_any_case_unless_that_means_two():
+    made = feeds()
+    one, other = market(), market()
+    other = replace(other, token=replace(other.token, name="Koge", alpha_id="ALPHA_9"))
+    for symbol, of in ((SYMBOL, one), ("ALPHA_9USDT", other)):
+        made._quotes[symbol] = Cell()
+        made._feeds[symbol] = Cell()
+        made._feeds[symbol].publish(
+            FeedSnapshot(market=of, connected=True, connected_since_ms=1, trades_seen=0, register=())
+        )
+        if of is one:
+            assert {made.shown(word)[0].market.token.name for word in ("KOGE", "koge", "ALPHA_22", SYMBOL)} == {"KOGE"}
+    assert made.shown("Koge")[0].market.token.alpha_id == "ALPHA_9"
+    assert made.shown("koge") == (None, None)
