@@ -27,6 +27,7 @@ CHECKPOINT_SPARE_BYTES: Final = 16 * 2**20
 
 ACCEPT: Final = "restore live/ from a backup, or start with --accept-lost-records to reconcile with the exchange"
 
+MEND: Final = "otoctl query names the file; move it away or put it back from a backup, then restart otod"
 
 Settings = dict[str, str | bool | int | float | list[str]]
 
@@ -58,6 +59,7 @@ class OpenFile:
         self.directory = directory
         self.generation = 0
         self.lost_records = False
+        self._left = False  # do questions read the files of days that have left?
         self.committed_rows = self.refused_rows = self.set_aside_rows = self.trimmed_rows = 0
         self._path = str(directory.database)
         self._seq = 0
@@ -150,14 +152,17 @@ class OpenFile:
         with duck_trouble(self._path):
             deleted = duck_retention.trim(self.reader, live_days, now_ms)
             if deleted:
-                duck_retention.make_views(self.reader, self.directory.analytics)
+                self._make_views()
         self.trimmed_rows += deleted
         return deleted
 
     def note_days(self) -> None:
         """Days have left otherwise than by trim: questions look for them in their files from now on."""
         with duck_trouble(self._path):
-            duck_retention.make_views(self.reader, self.directory.analytics)
+            self._make_views()
+
+    def _make_views(self) -> None:
+        self._left = duck_retention.make_views(self.reader, self.directory.analytics)
 
     def _caught_up(self, ask: Callable[[duckdb.DuckDBPyConnection], T], now_ms: int, *, kept: bool) -> T:
         with duck_trouble(self._path):
@@ -180,7 +185,8 @@ class OpenFile:
 
     def _conclude(self, ask: Callable[[duckdb.DuckDBPyConnection], T], behind: bool, *, kept: bool) -> T:
         try:
-            found = ask(self.reader)
+            with self._past_days():
+                found = ask(self.reader)
         except BaseException:
             self._roll_back(behind)
             raise
@@ -191,6 +197,17 @@ class OpenFile:
             if kept:
                 raise
         return found
+
+    @contextmanager
+    def _past_days(self) -> Iterator[None]:
+        """A question that meets a damaged file of a day that has left fails for itself: the database is sound."""
+        try:
+            yield
+        except duckdb.Error as error:
+            analytics, line = str(self.directory.analytics), _first_line(error)
+            if analytics in line or (self._left and _rotten(error)):
+                raise StoreError(f"records of a past day cannot be read: {line}", where=analytics, do=MEND) from error
+            raise
 
     def _roll_back(self, behind: bool) -> None:
         self._behind = self._behind or behind
@@ -281,7 +298,7 @@ class OpenFile:
             "SELECT greatest((SELECT max(seq) FROM applied), (SELECT coalesce(max(seq), 0) FROM journal))"
         ).fetchall()
         self.reader = self.writer.cursor()
-        duck_retention.make_views(self.reader, self.directory.analytics)
+        self._make_views()
         self._journal = self.writer.appender("journal")
 
     def _find_loss(self, marker: int) -> str | None:
@@ -317,6 +334,12 @@ def duck_trouble(where: str, *, attached: bool = False) -> Iterator[None]:
         if "has been invalidated" in str(error) and not attached:
             raise StoreLost(f"the database gave up: {_first_line(error)}", where=where, do="open it again") from error
         raise StoreError(f"not written: {_first_line(error)}", where=where, do="free or repair the disk") from error
+    except duckdb.Error as error:
+        if not _rotten(error):
+            raise
+        if attached:
+            raise StoreError(f"a published file is damaged: {_first_line(error)}", where=where, do=MEND) from error
+        raise StoreLost(f"the database is damaged: {_first_line(error)}", where=where, do=ACCEPT) from error
 
 
 _BUSY: Final = ("Could not set lock", "Conflicting lock")
@@ -341,6 +364,11 @@ def _opening(path: str) -> Iterator[None]:
             do="nothing was changed; keep a copy, then restore live/ from a backup, or move the damaged file away"
             " and start with --accept-lost-records",
         ) from error
+
+
+def _rotten(error: duckdb.Error) -> bool:
+    """A block is not what its checksum says; DuckDB names neither a class of its own nor the file."""
+    return str(error).startswith("Corrupt database file")
 
 
 def _first_line(error: Exception) -> str:

@@ -201,7 +201,7 @@ class Publisher:
         try:
             _together(connection, duck_totals.take(files))
         except duckdb.Error:
-            readable = [file for file in files if duck_retention.readable(connection, file)]
+            readable = [file for file in files if duck_retention.readable(connection, file, duck_views.IN_TOTALS)]
             if len(readable) == len(files):
                 raise
             if readable:

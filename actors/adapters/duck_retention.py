@@ -88,18 +88,21 @@ def _delete(connection: duckdb.DuckDBPyConnection, day: int, rows_max: int) -> i
     return deleted
 
 
-def make_views(connection: duckdb.DuckDBPyConnection, analytics: Path) -> None:
+def make_views(connection: duckdb.DuckDBPyConnection, analytics: Path) -> bool:
     """(Re)makes the temporary views recorded_fills, recorded_orders … of this connection: all rows, wherever they are.
 
     Of those that left only published columns are known, and a day whose file cannot be read is missing: records of
-    the past shall not keep the daemon from its work (the publisher tells, should such a day have to change).
+    the past shall not keep the daemon from its work (the publisher tells, should such a day have to change). Returns:
+    do these views read any file?
     """
     found = connection.execute("SELECT part FROM days WHERE left_at IS NOT NULL ORDER BY part").fetchall()
     days = [day for (day,) in found if _file(day, analytics).exists()]
     try:
         _make_views(connection, days, analytics)
-    except duckdb.IOException:
-        _make_views(connection, [day for day in days if readable(connection, _file(day, analytics))], analytics)
+    except duckdb.Error:
+        days = [day for day in days if readable(connection, _file(day, analytics))]
+        _make_views(connection, days, analytics)
+    return bool(days)
 
 
 def _make_views(connection: duckdb.DuckDBPyConnection, days: Sequence[int], analytics: Path) -> None:
@@ -111,11 +114,14 @@ def _make_views(connection: duckdb.DuckDBPyConnection, days: Sequence[int], anal
             connection.execute(f"SELECT 1 FROM recorded_{table} LIMIT 0").fetchall()
 
 
-def readable(connection: duckdb.DuckDBPyConnection, file: Path) -> bool:
-    """Is this a day's file that can be read?"""
+def readable(connection: duckdb.DuckDBPyConnection, file: Path, whole: Sequence[str] = ()) -> bool:
+    """Is this a day's file that can be read, these tables of it to their last value?"""
     name = duck_views.text(str(file))
     try:
         connection.execute(f"SELECT count(*) FROM read_duckdb([{name}], table_name = 'fills')").fetchall()
+        for table in whole:
+            rows = f"read_duckdb([{name}], table_name = '{table}')"
+            connection.execute(f"SELECT max(hash(COLUMNS(*))) FROM {rows}").fetchall()
     except duckdb.Error:
         return False
     return True
