@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import termios
 from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import click
@@ -61,15 +63,25 @@ def _pasted() -> bytes:
 
 @contextmanager
 def _quiet(descriptor: int) -> Iterator[int]:
-    """Keys come at once and are not shown while the block runs; Ctrl-C still ends it."""
+    """Keys come at once and are not shown while the block runs. Who ends it by a signal, Ctrl-C say, finds the terminal
+    as it was: main() lets signals end otoctl where it stands."""
     before = termios.tcgetattr(descriptor)
     quiet = termios.tcgetattr(descriptor)
     quiet[3] &= ~(termios.ECHO | termios.ICANON)
+
+    def leave(number: int, _: FrameType | None) -> None:
+        termios.tcsetattr(descriptor, termios.TCSAFLUSH, before)
+        signal.signal(number, signal.SIG_DFL)
+        signal.raise_signal(number)
+
+    handlers = {number: signal.signal(number, leave) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     termios.tcsetattr(descriptor, termios.TCSAFLUSH, quiet)
     try:
         yield descriptor
     finally:
         termios.tcsetattr(descriptor, termios.TCSAFLUSH, before)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def document(args: dict[str, Any]) -> dict[str, Any]:

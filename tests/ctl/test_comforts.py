@@ -6,8 +6,10 @@ import io
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
+import termios
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -111,6 +113,31 @@ def test_a_paste_on_a_terminal_is_read_whole_and_not_shown():
     os.close(leader)
     assert f"GOT {len(long)} True" in shown.decode()
     assert b"device-info" not in shown
+
+
+@pytest.mark.parametrize("how", ["\x03", signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+def test_who_breaks_off_a_paste_finds_the_terminal_as_it_was(how):
+    root = Path(__file__).resolve().parents[2]
+    program = (
+        "import signal, fcntl, termios, sys; from supervisor.ctl import handing; fcntl.ioctl(0, termios.TIOCSCTTY, 0);"
+        "signal.signal(signal.SIGINT, signal.SIG_DFL); handing.credentials({})"  # as main() does
+    )
+    leader, follower = pty.openpty()
+    before = termios.tcgetattr(follower)
+    with subprocess.Popen([sys.executable, "-c", program], stdin=follower, stdout=follower, stderr=follower,
+                          cwd=root, start_new_session=True) as process:  # fmt: skip
+        shown = b""
+        while b"not shown" not in shown:
+            shown += os.read(leader, 4096)
+        assert termios.tcgetattr(follower) != before
+        if isinstance(how, str):
+            os.write(leader, how.encode())
+        else:
+            process.send_signal(how)
+        assert process.wait(10) == -(signal.SIGINT if isinstance(how, str) else how)
+    assert termios.tcgetattr(follower) == before
+    os.close(follower)
+    os.close(leader)
 
 
 # -- documents
