@@ -1,6 +1,7 @@
 """How users, actors and events look on a terminal: one picture, for `otod paper` and for `otoctl top`. Pure.
 
-Fits from 80 columns up: a wider terminal gets more columns and a longer bar, never a second line per user.
+Made for 80 columns and more: a wider terminal gets more columns and a longer bar, never a second line per user. A
+narrower one loses figures from the right, so that a user's name and state can still be read.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from rich.text import Text
 WIDE = 110  # columns from which there is room for the last fill
 BAR_NARROW, BAR_WIDE, BAR_LEAST = 10, 28, 4
 STATE_NARROW, STATE_WIDE = 18, 26
+NAME_LEAST = 12  # so much of a name stays, whatever else has to go
 GAP = 2
 LARGE, LARGE_WEAR = Decimal(10_000), Decimal(100)  # USDT, from which a narrow terminal shows less behind the point
 OTHER_LINES = 18  # of the picture, with notes and events; the rest of the terminal's height is for users
@@ -121,7 +123,7 @@ def title_line(parts: Iterable[str]) -> Text:
 
 
 def user_table(users: Sequence[UserLine], columns: int, *, bars: bool = True, chosen: str | None = None) -> Table:
-    """One row per user. Numbers and states are never cut: the bar goes first, then the name is shortened."""
+    """One row per user. Numbers are never cut: the bar goes first, then the name is shortened, then figures go."""
     wide = columns >= WIDE
     heads = ["VOLUME", "PAIRS", "TO GO"]
     if any(line.wear is not None for line in users):
@@ -131,8 +133,12 @@ def user_table(users: Sequence[UserLine], columns: int, *, bars: bool = True, ch
     longest_state = max((state(line).cell_len for line in users), default=0)
     state_width = STATE_WIDE if wide else min(max(longest_state, STATE_NARROW), STATE_WIDE)
     fill_width = max((len(line.last_fill) for line in users), default=0) if wide else 0
-    taken = sum(width + GAP for width in (*widths, state_width, *([fill_width] if fill_width else [])))
     longest_name = max((len(line.user) for line in users), default=0)
+    least = max(min(longest_name, NAME_LEAST), len("USER"))
+    while widths and columns - _taken(*widths, state_width) < least:
+        del heads[-1], widths[-1]
+    state_width = max(min(state_width, columns - GAP - least), len("STATE"))
+    taken = _taken(*widths, state_width, *([fill_width] if fill_width else []))
     name_width = max(min(longest_name, columns - taken), len("USER"))
     bar_width = min(columns - taken - name_width - GAP, BAR_WIDE if wide else BAR_NARROW)
     bars = bars and bar_width >= BAR_LEAST
@@ -149,8 +155,19 @@ def user_table(users: Sequence[UserLine], columns: int, *, bars: bool = True, ch
     for line, row in zip(users, numbers, strict=True):
         bar = [_bar(line)] if bars else []
         fill = [Text(line.last_fill)] if fill_width else []
-        table.add_row(Text(line.user), state(line), *bar, *row, *fill, style="reverse" if line.user == chosen else None)
+        table.add_row(
+            Text(line.user),
+            state(line),
+            *bar,
+            *row[: len(heads)],
+            *fill,
+            style="reverse" if line.user == chosen else None,
+        )
     return table
+
+
+def _taken(*widths: int) -> int:
+    return sum(width + GAP for width in widths)
 
 
 def _numbers(line: UserLine, wide: bool) -> tuple[str, ...]:

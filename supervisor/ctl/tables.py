@@ -202,7 +202,7 @@ def title_of(system: Answer) -> tuple[str, ...]:
     for each in prices[:3]:
         parts.append(f"{each['token']} {each['price']}" + ("" if each["connected"] else " (stream down)"))
     if len(prices) > 3:
-        parts.append(f"{len(prices) - 3} more tokens")
+        parts.append(count(len(prices) - 3, "more token"))
     return tuple(parts)
 
 

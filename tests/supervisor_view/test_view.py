@@ -78,6 +78,14 @@ def test_the_picture_fits_and_no_number_is_cut(columns):
     assert lines[10] == "Ctrl-C ends it in order"
 
 
+@pytest.mark.parametrize("columns", [30, 40, 60, 70])
+def test_a_narrow_terminal_loses_figures_and_no_name(columns):
+    lines = text(view.render(state()), columns)
+    assert max(map(len, lines)) <= columns
+    for user in ("alice", "bob"):
+        assert any(line.split()[:1] == [user] and len(line.split()) > 1 for line in lines), lines
+
+
 def test_extreme_names_and_numbers_fit_80_columns():
     rich = replace(
         PROGRESS, volume=D("1234567.123"), target=D(1234567), percent=D("100.001"), pairs=1234, wear=D("12.3")
