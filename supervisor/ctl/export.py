@@ -23,6 +23,7 @@ from msgspec import Struct
 
 from actors.adapters.duck_views import ORDER, PUBLISHED, day_files, text
 from supervisor.ctl.client import EXIT_FAILED, EXIT_USAGE, Trouble
+from supervisor.ctl.published import MEND, damage
 
 MARKER: Final = "_exported"
 """Beside each day of a table and instance: modification time and size of the day file it was made of."""
@@ -47,16 +48,23 @@ def export(analytics: Path, target: Path) -> Exported:
         raise Trouble("the target lies among the published files\n  -> name another directory", EXIT_USAGE)
     if not days:
         raise Trouble(f"no published days in {analytics}", EXIT_FAILED)
-    written, rows = 0, dict.fromkeys(PUBLISHED, 0)
+    written, rows, damaged = 0, dict.fromkeys(PUBLISHED, 0), []
     for file in days:
         try:
             counts = _export_day(file, target)
         except (OSError, duckdb.Error) as error:
-            raise Trouble(f"{file.name}: {error}\n  -> export again; what was written is whole", EXIT_FAILED) from None
+            why = damage(file, tuple(PUBLISHED))
+            if why is None:
+                hint = "export again; what was written is whole"
+                raise Trouble(f"{file.name}: {error}\n  -> {hint}", EXIT_FAILED) from None
+            damaged.append(f"{file}: {why}")  # it keeps no other day from being exported
+            continue
         if counts is not None:
             written += 1
             for table, count in counts.items():
                 rows[table] += count
+    if damaged:
+        raise Trouble("\n     ".join(damaged) + f"\n  -> all other days are exported; {MEND}", EXIT_FAILED)
     return Exported(days=written, kept=len(days) - written, rows=rows)
 
 

@@ -1,13 +1,12 @@
 """`otoctl query`: one SELECT over the published day files, with the views that lie beside them. Needs no daemon.
 
-The files are opened read-only by the views themselves; here only statements that read are let through.
+The files are opened read-only by the views themselves (published.py); here only statements that read are let through.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import chain, count
 from pathlib import Path
@@ -17,13 +16,13 @@ import msgspec
 
 from supervisor.control.protocol import amount
 from supervisor.ctl.client import EXIT_FAILED, EXIT_USAGE, Trouble, clean
+from supervisor.ctl.published import opened, unreadable
 from supervisor.ctl.sockets import candidates, state_directory, state_homes
 
 TABLE_ROWS_MAX: Final = 1000
 """Of a table for people: laying it out needs all its rows at once, and nobody reads more."""
 FETCHED_ROWS: Final = 2000
 VIEWS = Path("analytics") / "views.sql"
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def find_views(environ: Mapping[str, str], *, state_dir: str | None, socket: str | None) -> Path:
@@ -38,9 +37,15 @@ def find_views(environ: Mapping[str, str], *, state_dir: str | None, socket: str
         beside = (state_directory(url) for url in candidates(environ, socket))
         places += [place for place in beside if place is not None]
         places += state_homes(environ)
+    shut: Trouble | None = None
     for place in places:
-        if (place / VIEWS).is_file():
-            return (place / VIEWS).absolute()
+        try:
+            if (place / VIEWS).is_file():
+                return (place / VIEWS).absolute()
+        except OSError as error:
+            shut = shut or unreadable(place / VIEWS, error)
+    if shut is not None:
+        raise shut
     looked = "".join(f"\n     {place / VIEWS}" for place in dict.fromkeys(places))
     hint = "name the state directory with --state-dir; the files appear some seconds after the first records"
     raise Trouble(f"no records at any of these places:{looked}\n  -> {hint}", EXIT_FAILED)
@@ -61,30 +66,13 @@ def asked(views: Path, sql: str) -> Iterator[tuple[list[str], Iterator[tuple[Any
     with opened(views) as connection:
         select = _single_select(sql)
         columns = [(row[0], row[1]) for row in connection.execute(f"DESCRIBE {select}").fetchall()]
-        result = connection.execute(_without_zones(select, [kind for _, kind in columns]))
-        moments = {n for n, (_, kind) in enumerate(columns) if kind == _ZONED}
-        yield [name for name, _ in columns], _fetched(result, moments)
+        result = connection.execute(_as_text(select, [kind for _, kind in columns]))
+        yield [name for name, _ in columns], _fetched(result)
 
 
-def _fetched(result: Any, moments: set[int]) -> Iterator[tuple[Any, ...]]:
+def _fetched(result: Any) -> Iterator[tuple[Any, ...]]:
     while rows := result.fetchmany(FETCHED_ROWS):
-        for row in rows:
-            yield tuple(_moment(cell) if n in moments else cell for n, cell in enumerate(row))
-
-
-@contextmanager
-def opened(views: Path) -> Iterator[Any]:
-    """A connection with the views in place, times in UTC. Raises: Trouble, whatever DuckDB has to say."""
-    import duckdb
-
-    with duckdb.connect(":memory:") as connection:
-        try:
-            connection.execute(views.read_text())
-            connection.execute("SET TimeZone = 'UTC'")
-            yield connection
-        except duckdb.Error as error:
-            hint = 'otoctl query "SHOW TABLES" lists what there is'
-            raise Trouble(f"{error}\n  -> {hint}", EXIT_FAILED) from None
+        yield from rows
 
 
 def write_json(file: TextIO, names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -126,7 +114,14 @@ def _csv_cell(cell: Any) -> str:
     return text
 
 
-_ZONED = "TIMESTAMP WITH TIME ZONE"
+_ZONED: Final = "TIMESTAMP WITH TIME ZONE"
+_TIMES: Final = ("DATE", "TIMESTAMP", "TIME", "INTERVAL")
+_MOMENT: Final = (
+    "CASE WHEN isfinite({0}) AND {0} >= TIMESTAMPTZ '0001-01-01 00:00:00+00'"
+    " AND {0} < TIMESTAMPTZ '10000-01-01 00:00:00+00'"
+    " THEN strftime(make_timestamp(epoch_us({0})), '%Y-%m-%dT%H:%M:%S.%gZ') ELSE CAST({0} AS VARCHAR) END"
+)
+"""RFC 3339 as far as that goes; further times, and infinity, as DuckDB writes them."""
 
 
 def _single_select(sql: str) -> str:
@@ -139,24 +134,19 @@ def _single_select(sql: str) -> str:
     return str(statements[0].query).strip().rstrip(";")
 
 
-def _without_zones(select: str, kinds: Sequence[str]) -> str:
-    """The same rows, without values that DuckDB hands over by way of a package that we do not have (probes § 5)."""
-    if not any(_ZONED in kind for kind in kinds):
+def _as_text(select: str, kinds: Sequence[str]) -> str:
+    """The same rows, without times: those with a zone are handed over by way of a package that we do not have (probes
+    § 5), and the calendar of Python ends before that of DuckDB."""
+    if not any(word in kind for kind in kinds for word in _TIMES):
         return select
     names = [f"c{n}" for n in range(len(kinds))]
     cells = []
     for name, kind in zip(names, kinds, strict=True):
         if kind == _ZONED:
-            cells.append(f"epoch_us({name})")
+            cells.append(_MOMENT.format(name))
         else:
-            cells.append(f"{name}::VARCHAR" if _ZONED in kind else name)
+            cells.append(f"{name}::VARCHAR" if kind.startswith(_TIMES) or _ZONED in kind else name)
     return f"SELECT {', '.join(cells)} FROM ({select}\n) AS rows({', '.join(names)})"
-
-
-def _moment(at_us: int | None) -> str | None:
-    if at_us is None:
-        return None
-    return (_EPOCH + timedelta(microseconds=at_us)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def plain(cell: Any) -> Any:

@@ -15,7 +15,7 @@ from actors.adapters.duck_schema import DAY_MS, day_text
 from actors.adapters.duck_statistics import statistics
 from actors.statistics import Statistics, StatisticsRecord
 from supervisor.ctl.client import EXIT_FAILED, Trouble
-from supervisor.ctl.query import opened
+from supervisor.ctl.published import opened
 
 POINTS_MAX: Final = 600  # of a price line: more than that no screen shows apart
 TOKENS_MAX: Final = 6  # price charts
@@ -68,7 +68,7 @@ class Report(Struct, frozen=True, kw_only=True):
 def gather(views: Path, *, user: str | None, days: int) -> Report:
     """What the files say of the last `days` days that they know. Raises: Trouble, no records (of this user)."""
     with opened(views) as connection:
-        whose, values = ('WHERE "user" = $1', [user]) if user else ("", [])
+        whose, values = ('WHERE "user" = $1', [user]) if user is not None else ("", [])
         ((newest_ms,),) = connection.execute(
             "SELECT max(at_ms) FROM ("
             f"SELECT epoch_ms(max(exchange_time)) AS at_ms FROM fills {whose}"
@@ -76,7 +76,7 @@ def gather(views: Path, *, user: str | None, days: int) -> Report:
             values,
         ).fetchall()
         if newest_ms is None:
-            what = f"no records of user '{user}'" if user else "no fills and no pairs are recorded yet"
+            what = f"no records of user '{user}'" if user is not None else "no fills and no pairs are recorded yet"
             raise Trouble(
                 f'{what}\n  -> otoctl query "SELECT DISTINCT user FROM pairs" tells who has some', EXIT_FAILED
             )
@@ -84,7 +84,9 @@ def gather(views: Path, *, user: str | None, days: int) -> Report:
         since_ms = until_ms - days * DAY_MS
         span = [since_ms, until_ms]
         names = (
-            [user] if user else _column(connection, f'SELECT DISTINCT "user" FROM pairs WHERE {_in("intent_at")}', span)
+            [user]
+            if user is not None
+            else _column(connection, f'SELECT DISTINCT "user" FROM pairs WHERE {_in("intent_at")}', span)
         )
         return Report(
             instances=tuple(_column(connection, f"SELECT DISTINCT instance FROM pairs WHERE {_in('intent_at')}", span)),
@@ -107,7 +109,7 @@ def _of_user(connection: Any, user: str, since_ms: int, until_ms: int) -> OfUser
 
 def _markets(connection: Any, user: str | None, since_ms: int, until_ms: int) -> tuple[Market, ...]:
     """The tokens with most fills, each over the time in which there were any."""
-    mine, values = (' AND "user" = $3', [since_ms, until_ms, user]) if user else ("", [since_ms, until_ms])
+    mine, values = (' AND "user" = $3', [since_ms, until_ms, user]) if user is not None else ("", [since_ms, until_ms])
     traded = connection.execute(
         "SELECT token, epoch_ms(min(exchange_time)), epoch_ms(max(exchange_time)) FROM fills"
         f" WHERE {_in('exchange_time')}{mine} GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT {TOKENS_MAX}",
