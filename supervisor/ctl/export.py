@@ -4,7 +4,9 @@
 
 The file's name begins with the instance, so several daemons may export into one directory, or copies of their exports
 may be laid over one another: the rows of one are never those of another, and `instance` tells them apart. Exporting
-again replaces what this daemon exported of a day before; a day that did not change since is left alone.
+again replaces what this daemon exported of a day before; a day that did not change since is left alone. A daemon that
+was renamed publishes the days that are not final under its new name: what it exported of them under the old one is told
+(and not removed: a copy of a daemon's records looks the same).
 
 Decimals stay DECIMAL(38,18), times are UTC in microseconds. Rows without a user (audit of the system, price_1s) stand
 in the partition user=__HIVE_DEFAULT_PARTITION__, which engines read as NULL.
@@ -13,6 +15,7 @@ in the partition user=__HIVE_DEFAULT_PARTITION__, which engines read as NULL.
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 from collections.abc import Iterator
 from hashlib import sha256
@@ -32,11 +35,13 @@ _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]")
 
 
 class Exported(Struct, frozen=True, kw_only=True):
-    """days: written now; kept: those that had not changed. rows: written, by table."""
+    """days: written now; kept: those that had not changed. rows: written, by table. also_as: (day, instance, pattern of
+    its files) where rows of a day that was written now are in the directory under another name, too."""
 
     days: int
     kept: int
     rows: dict[str, int]
+    also_as: list[tuple[str, str, str]]
 
 
 def export(analytics: Path, target: Path) -> Exported:
@@ -49,6 +54,7 @@ def export(analytics: Path, target: Path) -> Exported:
     if not days:
         raise Trouble(f"no published days in {analytics}", EXIT_FAILED)
     written, rows, damaged = 0, dict.fromkeys(PUBLISHED, 0), []
+    also_as: list[tuple[str, str, str]] = []
     for file in days:
         try:
             counts = _export_day(file, target)
@@ -61,11 +67,12 @@ def export(analytics: Path, target: Path) -> Exported:
             continue
         if counts is not None:
             written += 1
+            also_as += _also_as(file, target)
             for table, count in counts.items():
                 rows[table] += count
     if damaged:
         raise Trouble("\n     ".join(damaged) + f"\n  -> all other days are exported; {MEND}", EXIT_FAILED)
-    return Exported(days=written, kept=len(days) - written, rows=rows)
+    return Exported(days=written, kept=len(days) - written, rows=rows, also_as=also_as)
 
 
 def _export_day(file: Path, target: Path) -> dict[str, int] | None:
@@ -121,6 +128,27 @@ def _files_of(home: Path, instance: str) -> Iterator[Path]:
     """What this instance exported of this day before."""
     form = re.compile(re.escape(_safe(instance)) + r"-\d+\.parquet")
     return (file for file in home.glob("user=*/*.parquet") if form.fullmatch(file.name))
+
+
+def _also_as(file: Path, target: Path) -> Iterator[tuple[str, str, str]]:
+    """Other names under which fills of this day were exported."""
+    import duckdb
+
+    day = file.stem.removeprefix("day_")
+    home = target / "fills" / f"day={day}"
+    with duckdb.connect(str(file), read_only=True) as connection:
+        names = [name for (name,) in connection.execute(_INSTANCES).fetchall()]
+        ours = {each for name in names for each in _files_of(home, name)}
+        others = sorted(text(str(each)) for each in home.glob("user=*/*.parquet") if each not in ours)
+        if not others:
+            return
+        found = connection.execute(
+            f"SELECT DISTINCT instance FROM read_parquet([{', '.join(others)}], hive_partitioning = true)"
+            ' SEMI JOIN fills USING ("user", symbol, order_id, fill_id, exchange_time) ORDER BY 1'
+        ).fetchall()
+    for (name,) in found:
+        safe = shlex.quote(_safe(name))
+        yield day, name, f"{shlex.quote(str(target))}/*/day={day}/user=*/{safe}-[0-9]*.parquet"
 
 
 def _order(table: str) -> str:

@@ -288,8 +288,11 @@ def export(ctx: click.Context, options: Options, target: str, state_dir: str | N
     views = find_views(os.environ, state_dir=state_dir, socket=options.socket)
     done = write(views.parent, Path(target))
     if options.as_json:
-        print_json({"days": done.days, "unchanged": done.kept, "rows": done.rows})
+        also_as = [{"day": day, "instance": name, "files": files} for day, name, files in done.also_as]
+        print_json({"days": done.days, "unchanged": done.kept, "rows": done.rows, "also_as": also_as})
         return
+    for day, name, files in done.also_as:
+        click.echo(f"{day} is there as {name!r}, too, and counts twice; if it was renamed:\n  rm -- {files}", err=True)
     rows = ", ".join(f"{count} {table}" for table, count in done.rows.items() if count)
     click.echo(f"{done.days} days written ({rows or 'nothing'}), {done.kept} unchanged: {target}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
 
 import duckdb
 import pytest
@@ -93,6 +94,34 @@ def test_instances_that_only_differ_in_unsafe_letters_keep_their_files_apart(tmp
         export(state_directory(tmp_path / str(number), instance=instance) / "analytics", target)
     counts = read(target, "SELECT instance, count(*) FROM t GROUP BY 1 ORDER BY 1")
     assert counts == [("a b", 14), ("a/b", 14), ("a_b", 14)]
+
+
+def test_rows_that_an_earlier_name_of_the_daemon_exported_are_told_for_they_count_twice(tmp_path):
+    state_dir, target = state_directory(tmp_path / "state"), tmp_path / "lake"
+    words = ("export", "--parquet", str(target), "--state-dir", str(state_dir))
+    assert "twice" not in CliRunner().invoke(otoctl, words).output
+
+    async def renamed():
+        db = database(state_dir, instance="o'new")
+        await db.open()
+        await db.commit([[fill("late", exchange_time=NOON_MS)]])
+        await db.publish()
+        await db.close()
+
+    trio.run(renamed)
+    done = CliRunner().invoke(otoctl, words)
+    assert done.exit_code == 0, done.output
+    assert "2026-11-20 is there as 'here', too" in done.stderr
+    assert "2026-11-19" not in done.stderr
+    command = done.stderr.partition("rm -- ")[2].strip()
+    subprocess.run(["sh", "-c", f"rm -- {command}"], check=True)
+    assert read(target, "SELECT day::VARCHAR, count(*) FROM t GROUP BY 1 ORDER BY 1") == [
+        ("2026-11-19", 7), ("2026-11-20", 8),
+    ]  # fmt: skip
+    assert CliRunner().invoke(otoctl, words).stderr == ""
+    (state_dir / "analytics/day_2026-11-20.duckdb").touch()
+    done = CliRunner().invoke(otoctl, (*words, "--json"))
+    assert json.loads(done.stdout)["also_as"] == []
 
 
 def test_nothing_half_made_is_left(tmp_path):
