@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from actors.errors import IntegrityError, StoreError
 from supervisor.ctl.client import EXIT_NOT_PERMITTED, Client, Trouble
 from supervisor.ctl.sockets import state_directory, state_homes
 
@@ -94,19 +95,37 @@ def _place(directory: Path) -> Iterator[Finding]:
     enough = free >= DISK_FREE_MIN
     do = "" if enough else "free space: a full disk pauses everybody (STORE_UNAVAILABLE)"
     yield Finding(about="disk", verdict="good" if enough else "bad", what=size, do=do)
+    yield _key(directory)
+
+
+def _key(directory: Path) -> Finding:
     key = directory / "master.key"
     try:
         mode = key.stat().st_mode & 0o777
     except FileNotFoundError:
-        yield Finding(
-            about="key", verdict="note", what=f"no {key}: systemd hands the key in, or nothing was started yet"
-        )
+        what = f"no {key}: systemd hands the key in, or nothing was started yet"
+        used = (directory / "live").is_dir()
+        do = "if neither is so, put it back before the next start, or no stored credentials open" if used else ""
+        return Finding(about="key", verdict="note", what=what, do=do)
     except OSError as error:
-        yield Finding(about="key", verdict="note", what=f"{key}: {error.strerror}", do="ask its owner to look")
-    else:
-        tight = mode & 0o077 == 0
-        do = "" if tight else f"chmod 600 {key}; if others may have read it: otoctl vault rotate"
-        yield Finding(about="key", verdict="good" if tight else "bad", what=f"{key} has mode {mode:04o}", do=do)
+        return Finding(about="key", verdict="note", what=f"{key}: {error.strerror}", do="ask its owner to look")
+    what = f"{key} has mode {mode:04o}"
+    if mode & 0o077:
+        do = f"chmod 600 {key}; if others may have read it: otoctl vault rotate"
+        return Finding(about="key", verdict="bad", what=what, do=do)
+    from actors.adapters.vault import FileVault
+
+    try:
+        vault = FileVault.read(key, forbidden=0o077)
+    except IntegrityError as error:
+        do = "put it back from a copy before the next start; while otod still runs, otoctl vault rotate makes a new one"
+        return Finding(about="key", verdict="bad", what=f"{key}: {error.what}", do=do)
+    except StoreError as error:
+        return Finding(about="key", verdict="note", what=f"{key}: {error.what}", do="ask its owner to look")
+    if vault.keys > 1:
+        what += f", and {vault.keys} keys"
+        return Finding(about="key", verdict="note", what=what, do="a change of the key is open: otoctl vault rotate")
+    return Finding(about="key", verdict="good", what=what)
 
 
 # -- the daemon

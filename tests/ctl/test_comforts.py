@@ -16,6 +16,7 @@ from types import SimpleNamespace
 import click
 import pytest
 from click.shell_completion import ShellComplete
+from cryptography.fernet import Fernet
 from msgspec.structs import replace
 
 from actors.domain.trading import Pause
@@ -343,12 +344,22 @@ def test_disk_and_key_of_a_state_directory(tmp_path):
     from supervisor.ctl.doctor import _place
 
     assert [each.about for each in _place(tmp_path)] == ["disk", "key"]
+    (tmp_path / "live").mkdir()
+    assert "put it back" in next(each for each in _place(tmp_path) if each.about == "key").do
     key = tmp_path / "master.key"
-    key.write_text("x")
-    key.chmod(0o644)
-    assert next(each for each in _place(tmp_path) if each.about == "key").verdict == "bad"
-    key.chmod(0o600)
-    assert next(each for each in _place(tmp_path) if each.about == "key").verdict == "good"
+    one, other = Fernet.generate_key().decode(), Fernet.generate_key().decode()
+    for text, mode, verdict in (
+        (one, 0o644, "bad"),
+        (one, 0o600, "good"),
+        (f"{one}\n{other}\n", 0o600, "note"),
+        ("c4n4ry", 0o600, "bad"),
+        ("", 0o600, "bad"),
+    ):
+        key.write_text(text)
+        key.chmod(mode)
+        found = next(each for each in _place(tmp_path) if each.about == "key")
+        assert found.verdict == verdict, text
+        assert not {"c4n4ry", one} & set(f"{found.what} {found.do}".split())
     assert [each.verdict for each in _place(tmp_path / "gone")] == ["note"]
 
 
