@@ -67,8 +67,8 @@ def _bounded(question: Any, by: str, *, of: str = "user") -> _Where:
     where, values = ["true"], []
     for value, condition in (
         (getattr(question, of), f'"{of}" = ${{}}'),
-        (question.since_ms, f"{by} >= make_timestamptz(${{}} * 1000)"),
-        (question.until_ms, f"{by} < make_timestamptz(${{}} * 1000)"),
+        (question.since_ms, f"{by} >= make_timestamptz(CAST(${{}} AS BIGINT) * 1000)"),
+        (question.until_ms, f"{by} < make_timestamptz(CAST(${{}} AS BIGINT) * 1000)"),
     ):
         if value is not None:
             values.append(value)

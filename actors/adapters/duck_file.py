@@ -185,7 +185,7 @@ class OpenFile:
 
     def _conclude(self, ask: Callable[[duckdb.DuckDBPyConnection], T], behind: bool, *, kept: bool) -> T:
         try:
-            with self._past_days():
+            with self._asking():
                 found = ask(self.reader)
         except BaseException:
             self._roll_back(behind)
@@ -199,15 +199,19 @@ class OpenFile:
         return found
 
     @contextmanager
-    def _past_days(self) -> Iterator[None]:
-        """A question that meets a damaged file of a day that has left fails for itself: the database is sound."""
+    def _asking(self) -> Iterator[None]:
+        """A question that meets a damaged file of a day that has left, or is wrong in itself, fails for itself: the
+        database is sound. Were it to kill the incarnation, it would be asked of the next one, and kill that, too.
+        """
         try:
             yield
         except duckdb.Error as error:
             analytics, line = str(self.directory.analytics), _first_line(error)
             if analytics in line or (self._left and _rotten(error)):
                 raise StoreError(f"records of a past day cannot be read: {line}", where=analytics, do=MEND) from error
-            raise
+            if isinstance(error, _TROUBLES) or _rotten(error):
+                raise
+            raise StoreRefused(f"this cannot be answered: {line}", do="ask for something else") from error
 
     def _roll_back(self, behind: bool) -> None:
         self._behind = self._behind or behind
@@ -328,9 +332,9 @@ def duck_trouble(where: str, *, attached: bool = False) -> Iterator[None]:
     """
     try:
         yield
-    except (duckdb.FatalException, duckdb.InternalException) as error:
+    except _GAVE_UP as error:
         raise StoreLost(f"the database gave up: {_first_line(error)}", where=where, do="open it again") from error
-    except (duckdb.TransactionException, duckdb.IOException, duckdb.OutOfMemoryException) as error:
+    except _DISK as error:
         if "has been invalidated" in str(error) and not attached:
             raise StoreLost(f"the database gave up: {_first_line(error)}", where=where, do="open it again") from error
         raise StoreError(f"not written: {_first_line(error)}", where=where, do="free or repair the disk") from error
@@ -342,6 +346,9 @@ def duck_trouble(where: str, *, attached: bool = False) -> Iterator[None]:
         raise StoreLost(f"the database is damaged: {_first_line(error)}", where=where, do=ACCEPT) from error
 
 
+_GAVE_UP: Final = (duckdb.FatalException, duckdb.InternalException)
+_DISK: Final = (duckdb.TransactionException, duckdb.IOException, duckdb.OutOfMemoryException)
+_TROUBLES: Final = (*_GAVE_UP, *_DISK)
 _BUSY: Final = ("Could not set lock", "Conflicting lock")
 _PLACE: Final = ("Permission denied", "Read-only file system", "No space left", "File too large", "Input/output error")
 

@@ -31,8 +31,11 @@ COUNTED: Final = "quote_quantity * CAST(mul_point AS DECIMAL(10,2))"
 
 OF_USERS: Final = '"user" IN (SELECT unnest(CAST($1 AS VARCHAR[])))'
 OF_PAIRS: Final = f"{OF_USERS} AND pair_id IN (SELECT unnest(CAST($2 AS VARCHAR[])))"
-WITHIN: Final = "make_timestamptz($2 * 1000) <= {0} AND {0} < make_timestamptz($3 * 1000)"
-SINCE: Final = "{0} >= make_timestamptz($2 * 1000)"
+WITHIN: Final = (
+    "make_timestamptz(CAST($2 AS BIGINT) * 1000) <= {0} AND {0} < make_timestamptz(CAST($3 AS BIGINT) * 1000)"
+)
+SINCE: Final = "{0} >= make_timestamptz(CAST($2 AS BIGINT) * 1000)"
+"""BIGINT: a small number of ms is bound as an INTEGER, whose thousandfold overflows within 24 days of 1970."""
 
 Loaded = messages.TraderRecord | StoreError
 

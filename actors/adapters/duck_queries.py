@@ -101,8 +101,8 @@ def _page(connection: Connection, kind: Kind, question: Any, *, by: str, then: s
     where, values = ['"user" = $1'], [question.user]
     for value, condition in (
         (question.status, "status = ${}"),
-        (question.since_ms, f"{by} >= make_timestamptz(${{}} * 1000)"),
-        (question.until_ms, f"{by} < make_timestamptz(${{}} * 1000)"),
+        (question.since_ms, f"{by} >= make_timestamptz(CAST(${{}} AS BIGINT) * 1000)"),
+        (question.until_ms, f"{by} < make_timestamptz(CAST(${{}} AS BIGINT) * 1000)"),
     ):
         if value is not None:
             values.append(value)

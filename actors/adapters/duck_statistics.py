@@ -200,7 +200,7 @@ class _Tables:
         for value, comparison in zip(bounds, (">=", "<"), strict=True):
             if value is not None:
                 values.append(value)
-                mine += f" AND {by} {comparison} make_timestamptz(${len(values)} * 1000)"
+                mine += f" AND {by} {comparison} make_timestamptz(CAST(${len(values)} AS BIGINT) * 1000)"
         names = {name: f"{self._prefix}{name}" for name in ("fills", "orders", "pairs")}
         return self._connection.execute(sql.format(mine=mine, **names), values).fetchall()
 

@@ -161,4 +161,5 @@ def _column(connection: Any, sql: str, values: list[Any]) -> list[Any]:
 
 
 def _in(column: str) -> str:
-    return f"{column} >= make_timestamptz($1 * 1000) AND {column} < make_timestamptz($2 * 1000)"
+    at = "make_timestamptz(CAST({} AS BIGINT) * 1000)"
+    return f"{column} >= {at.format('$1')} AND {column} < {at.format('$2')}"
