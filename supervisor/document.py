@@ -107,7 +107,9 @@ class Amount:
     def read(self, value: Any) -> Decimal:
         amount = _decimal(value)
         if amount is None or amount > self.high or amount < self.low or (self.above and amount == self.low):
-            raise Wrong(f"an amount{self.unit} {'above' if self.above else 'from'} {self.low:f} to {self.high:f}")
+            written = f", written like 50 or 0.05, at most {DECIMALS} digits after the point" if amount is None else ""
+            bounds = f"{'above' if self.above else 'from'} {self.low:f} to {self.high:f}"
+            raise Wrong(f"an amount{self.unit} {bounds}{written}")
         return amount
 
 

@@ -9,19 +9,20 @@ from typing import Any, TypeVar
 
 import trio
 
-from actors.domain.orders import Balance
+from actors.domain.orders import TERMINAL, Balance
 from actors.errors import ExchangeError, NotSent, OtodError, ProtocolChanged, Refusal
 from actors.messages import ListOrders, ListPairs, PairDetail, ShowPair
 from actors.ports import PrivateExchange
 from actors.statistics import PARTS, Statistics, StatisticsRecord, points
 from supervisor.control import views
 from supervisor.control.office import Call
-from supervisor.control.protocol import amount, plain, rfc3339, rounded
+from supervisor.control.protocol import amount, did_you_mean, plain, rfc3339, rounded
 from supervisor.control.records import ask_store, progress, statistics, timeline
 
 EXCHANGE_ANSWERS_S_MAX = 9.0  # less than the request's own deadline, so that our word is the better one
 DAY_MS = 86_400_000
 HISTORY_DAYS_MAX = 31
+ORDER_STATUSES = TERMINAL | {"NEW", "PENDING", "PENDING_NEW", "PARTIALLY_FILLED"}  # of which we know
 
 T = TypeVar("T")
 
@@ -165,7 +166,12 @@ async def _score(call: Call, user: str) -> dict[str, Any] | None:
 
 
 async def list_orders(call: Call, user: str) -> dict[str, Any]:
+    """Any word of the exchange's is looked for; one that nobody knows and no order has is a slip, not an empty list."""
     total, rows = await ask_store(call, ListOrders(user=user, **_list_bounds(call)))
+    status = call.args["status"]
+    if not total and status is not None and status not in ORDER_STATUSES:
+        near = did_you_mean(status, ORDER_STATUSES, say="known are")
+        raise Refusal(f"no order has the status '{status}'", code="BAD_ARGUMENT", where=user, do=near)
     return views.page(total, call.args["page"], call.args["limit"], [views.order(row) for row in rows])
 
 

@@ -228,6 +228,19 @@ async def test_a_pair_is_shown_with_all_that_belongs_to_it(ask):
 # -- tokens and prices
 
 
+async def test_a_status_that_is_misspelt_is_no_empty_list(ask, office, monkeypatch):
+    assert (await ask("orders.list", user="alice", status="SOME_NEW_WORD"))["items"]
+
+    async def none(question, *, within_s):
+        await trio.lowlevel.checkpoint()
+        return 0, ()
+
+    monkeypatch.setattr(office.store, "ask", none)
+    refusal = await refused(ask("orders.list", user="alice", status="FILED"))
+    assert (refusal.code, refusal.do) == ("BAD_ARGUMENT", "did you mean FILLED?")
+    assert (await ask("orders.list", user="alice", status="REJECTED"))["total"] == 0
+
+
 async def test_tokens_are_listed_and_shown(ask):
     assert [each["token"] for each in (await ask("token.list"))["items"]] == ["KOGE"]
     assert (await ask("token.list", every=True, find="AI"))["total"] == 1

@@ -64,7 +64,7 @@ class TestAmounts:
         ],
     )  # fmt: skip
     def test_refuse_what_is_no_plain_decimal(self, written):
-        with pytest.raises(Wrong):
+        with pytest.raises(Wrong, match=r"written like 50 or 0\.05, at most 18 digits after the point"):
             Amount("-1e30", "1e30").read(written)
 
     def test_bounds_belong_to_the_range_unless_said(self):
