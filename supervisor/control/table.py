@@ -257,6 +257,10 @@ def check(command: Command, args: Mapping[str, Any]) -> dict[str, Any]:
             checked[name] = value_of(argument, value)
         except ValueError as error:
             wrong.append(f"{name} {error}" if argument.kind in QUIET else f"{name} {echo(value)} {error}")
+    since, until = checked.get("since"), checked.get("until")
+    if not wrong and since is not None and until is not None and since > until:
+        wrong.append(f"nothing is since {echo(args['since'])} and until {echo(args['until'])}")
+        hints.append("swap them")
     if command.on_users and not wrong and _ways_of_naming(checked) != 1:
         wrong.append(f"{command.name} is about users: name them in exactly one way")
         hints.append('"user":"alice", or "users":["alice","bob"], or "all":true')

@@ -154,6 +154,11 @@ def test_users_must_be_named_in_exactly_one_way(args):
         ("trading.status", {"users": [["a"]]}, "must be a user name"),
         ("trading.status", {"all": 1}, "must be true or false"),
         ("orders.list", {"all": True, "since": "soon"}, "is no time like"),
+        (
+            "stats.show",
+            {"all": True, "since": "2026-11-21", "until": "2026-11-20"},
+            "nothing is since '2026-11-21' and until '2026-11-20'",
+        ),
         ("orders.list", {"all": True, "since": 5}, "must be text like"),
         ("orders.list", {"all": True, "status": "filled"}, "must look like"),
         ("pairs.list", {"all": True, "status": "open"}, "must be one of idle"),
