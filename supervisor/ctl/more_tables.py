@@ -278,7 +278,10 @@ def _streams(data: Answer) -> list[RenderableType]:
     users = _table(("USER", "ORDER STREAM", "LISTEN KEY RENEWED (UTC)", "TROUBLE"))
     for user, each in data["users"].items():
         renewed = _moment(each["listen_key_renewed_at"]) if each["listen_key"] else "-"
-        users.add_row(user, _connected(each["connected"]), renewed, _cell(each["trouble"]))
+        known = (
+            each["connected"] or each["listen_key_since"] or each["trouble"]
+        )  # else it has none: it cannot trade yet
+        users.add_row(user, _connected(each["connected"]) if known else "-", renewed, _cell(each["trouble"]))
     return [feeds, Text(), users]
 
 

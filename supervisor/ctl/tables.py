@@ -157,9 +157,17 @@ def _paged(data: Answer, columns: dict[str, str], drops: Sequence[str], word: st
 
 
 def fitting(
-    rows: Sequence[Mapping[str, str]], columns: Mapping[str, str], drops: Sequence[str], width: int
+    rows: Sequence[Mapping[str, str | Text]],
+    columns: Mapping[str, str],
+    drops: Sequence[str],
+    width: int,
+    *,
+    right: Sequence[str] = (),
 ) -> list[RenderableType]:
-    """A table of whole columns: where the terminal is too narrow for all, those of `drops` go, the first first."""
+    """A table of whole columns: where the terminal is too narrow for all, those of `drops` go, the first first.
+
+    right: columns that stand at the right beside those of numbers.
+    """
     left = {name: max(len(head), *(len(row[name]) for row in rows), 0) for name, head in columns.items()}
     gone: list[str] = []
     for name in drops:
@@ -168,8 +176,8 @@ def fitting(
         del left[name]
         gone.append(columns[name])
     heads = [columns[name] for name in left]
-    numeric = [columns[name] for name in left if _is_numeric([row[name] for row in rows])]
-    table = _table(heads, right=numeric)
+    numeric = [name for name in left if name in right or _is_numeric([str(row[name]) for row in rows])]
+    table = _table(heads, right=[columns[name] for name in numeric])
     for row in rows:
         table.add_row(*(row[name] for name in left))
     return [table, Text(f"a wider terminal, or --json, shows {', '.join(gone)}", "dim")] if gone else [table]
@@ -241,26 +249,34 @@ def _health(data: Answer) -> list[RenderableType]:
     return told
 
 
+_TREE_COLUMNS = {
+    "actor": "ACTOR", "kind": "KIND", "state": "STATE", "life": "LIFE", "restarts": "RESTARTS", "up": "UP",
+    "mailbox": "MAILBOX", "high": "HIGH",
+}  # fmt: skip
+_TREE_DROPS = ("kind", "high", "life", "mailbox", "up")
+
+
 def _tree(data: Answer) -> list[RenderableType]:
     """A row per actor and group; what they wait for and what they died of below, because that is long."""
-    heads = ("ACTOR", "KIND", "STATE", "LIFE", "RESTARTS", "UP", "MAILBOX", "HIGH")
-    table = _table(heads, right=heads[3:])
+    rows: list[dict[str, str | Text]] = []
     notes: list[RenderableType] = []
     for depth, node in _walk(data["children"], 0):
         name = node["path"].rpartition("/")[2] if depth else node["path"]
         mailbox, up = node["mailbox"], node["uptime_s"]
-        table.add_row(
-            "  " * depth + name,
-            Text(node.get("kind", "actor"), "dim"),
-            Text(node["state"], "green" if node["state"] == "running" else "red"),
-            str(node["incarnation"]),
-            str(node["restarts"]),
-            "-" if up is None else duration(up),
-            "-" if mailbox is None else f"{mailbox['depth']}/{mailbox['capacity']}",
-            "-" if mailbox is None else str(mailbox["high"]),
+        rows.append(
+            {
+                "actor": "  " * depth + name,
+                "kind": Text(node.get("kind", "actor"), "dim"),
+                "state": Text(node["state"], "green" if node["state"] == "running" else "red"),
+                "life": str(node["incarnation"]),
+                "restarts": str(node["restarts"]),
+                "up": "-" if up is None else duration(up),
+                "mailbox": "-" if mailbox is None else f"{mailbox['depth']}/{mailbox['capacity']}",
+                "high": "-" if mailbox is None else str(mailbox["high"]),
+            }
         )
         notes += _node_notes(node)
-    return [table, *notes]
+    return [*fitting(rows, _TREE_COLUMNS, _TREE_DROPS, console().width, right=("up", "mailbox")), *notes]
 
 
 def _node_notes(node: Answer) -> list[RenderableType]:

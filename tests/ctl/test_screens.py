@@ -67,6 +67,26 @@ def test_every_pause_can_be_read_in_a_narrow_table(terminal, monkeypatch, reason
     assert len(row) <= 80
 
 
+@pytest.mark.parametrize("columns", [60, 80, 160])
+def test_actors_of_the_longest_names_are_told_whole(terminal, monkeypatch, columns):
+    monkeypatch.setattr(tables, "PIPE_COLUMNS", columns)
+    tree = terminal.office.tree()
+    longest = replace(tree.children[-1], path=f"traders/{'x' * 32}", children=())
+    monkeypatch.setattr(terminal.office, "tree", lambda: replace(tree, children=(*tree.children, longest)))
+    done = terminal.run("tree")
+    assert "…" not in done.stdout, done.stdout
+    assert "x" * 32 in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= columns
+    assert ("a wider terminal" in done.stdout) == (columns < 160)
+
+
+def test_who_cannot_trade_yet_has_no_stream_that_could_be_down(terminal, monkeypatch):
+    monkeypatch.setattr(terminal.office, "listen_key", lambda user: None)
+    terminal.office.snapshots["bob"] = replace(snapshot("bob"), stream_connected=False)
+    rows = terminal.run("system", "streams").stdout.splitlines()
+    assert next(row for row in rows if row.startswith("bob")).split() == ["bob", "-", "-", "-"]
+
+
 def test_whose_orders_they_are_is_told_of_several_users(terminal, monkeypatch):
     monkeypatch.setattr(tables, "PIPE_COLUMNS", 80)
     said = terminal.run("orders", "list").stdout
