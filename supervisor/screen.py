@@ -6,7 +6,7 @@ narrower one loses figures from the right, so that a user's name and state can s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -24,6 +24,8 @@ GAP = 2
 LARGE, LARGE_WEAR = Decimal(10_000), Decimal(100)  # USDT, from which a narrow terminal shows less behind the point
 OTHER_LINES = 18  # of the picture, with notes and events; the rest of the terminal's height is for users
 USERS_MIN = 3
+CHROME_LINES = 6  # title, heads, actors, and empty lines, beside a user's details
+DETAIL_MIN = 3
 NOTES_MAX = 5  # users whose pause is explained below the table
 EVENTS_MAX = 6
 
@@ -82,18 +84,30 @@ class Picture:
         yield user_table(users, columns, chosen=screen.chosen)
         if hidden:
             yield _one_line(f"… and {count(hidden, 'more user')} (otoctl status shows all)", "dim")
-        notes = [note for line in users for note in _notes(line)]
-        yield from (_one_line(note, "yellow") for note in notes[:NOTES_MAX])
-        if len(notes) > NOTES_MAX:
-            yield _one_line(f"… and {len(notes) - NOTES_MAX} more pauses", "yellow")
         if screen.detail:
             yield Text()
-            yield from (Text(line, no_wrap=False) for line in screen.detail)
+            taken = CHROME_LINES + len(users) + bool(hidden) + bool(screen.foot)
+            yield from _details(screen.detail, console, columns, max(console.height - taken, DETAIL_MIN))
+        else:
+            yield from _all_notes(users)
         yield Text()
         yield actor_line(screen.actors)
         yield from (_one_line(event, "dim") for event in screen.events[-EVENTS_MAX:])
         if screen.foot:
             yield _one_line(screen.foot, "dim")
+
+
+def _all_notes(users: Iterable[UserLine]) -> Iterator[Text]:
+    notes = [note for line in users for note in _notes(line)]
+    yield from (_one_line(note, "yellow") for note in notes[:NOTES_MAX])
+    if len(notes) > NOTES_MAX:
+        yield _one_line(f"… and {len(notes) - NOTES_MAX} more pauses", "yellow")
+
+
+def _details(detail: Iterable[str], console: Console, columns: int, rows: int) -> Sequence[Text]:
+    """In as many rows as there are: what stands below would else be pushed out of the terminal."""
+    lines = [line for text in detail for line in Text(text).wrap(console, columns)]
+    return lines if len(lines) <= rows else [*lines[: rows - 1], Text("…", style="dim")]
 
 
 def fitting_users(users: Sequence[UserLine], rows: int, chosen: str | None = None) -> tuple[Sequence[UserLine], int]:

@@ -139,3 +139,25 @@ def test_a_chosen_user_and_its_details_fit(columns):
     with console.capture() as captured:
         console.print(Picture(screen))
     assert "\x1b[7m" in captured.get()
+
+
+@pytest.mark.parametrize(("columns", "rows"), [(60, 15), (80, 24), (160, 50)])
+def test_details_push_the_keys_out_of_no_terminal(columns, rows):
+    """A paused user with long reasons, among others that are paused."""
+    console = Console(width=columns, height=rows, force_terminal=True, color_system=None)
+    paused = [
+        UserLine(user=f"u{n}", wanted="running", phase="idle", pauses=(("PRICE_VOLATILITY", "60 s range"),))
+        for n in range(4)
+    ]
+    screen = Screen(
+        title=("otod",), users=tuple(paused), actors=ActorLine(total=9, restarts=0), chosen="u1", foot="q quit",
+        detail=("u1:", *(f"  - reason {n} " + "word " * 30 for n in range(10))),
+    )  # fmt: skip
+    with console.capture() as captured:
+        console.print(Picture(screen))
+    lines = captured.get().splitlines()
+    assert len(lines) <= rows
+    assert lines[-1].strip() == "q quit"
+    assert "9 actors, 0 restarts" in lines[-2]
+    assert any(line.startswith("u1:") for line in lines)
+    assert not any("is paused" in line for line in lines), "the details stand instead of the notes"
