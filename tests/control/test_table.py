@@ -160,6 +160,8 @@ def test_users_must_be_named_in_exactly_one_way(args):
             "nothing is since '2026-11-21' and until '2026-11-20'",
         ),
         ("orders.list", {"all": True, "since": 5}, "must be text like"),
+        ("orders.list", {"all": True, "until": "9999-12-31T23:59:59-12:00"}, "beyond the years 1 to 9999"),
+        ("orders.list", {"all": True, "since": "0001-01-01T00:00:00+01:00"}, "beyond the years 1 to 9999"),
         ("orders.list", {"all": True, "status": "filled"}, "must look like"),
         ("pairs.list", {"all": True, "status": "open"}, "must be one of idle"),
         ("price.show", {}, "token is missing"),
