@@ -165,3 +165,17 @@ def test_a_place_that_may_not_be_looked_into_is_told(analytics, monkeypatch):
         patch.setattr("pathlib.Path.read_text", refuse)
         with pytest.raises(Trouble, match="may not be read"):
             ask(analytics)
+
+
+# -- places
+
+
+@pytest.mark.parametrize("name", ["it's a [state]*", "a,b;c", "ü ?"])
+def test_whatever_the_directory_is_called_it_is_read_also_by_a_link(tmp_path, monkeypatch, name):
+    state_directory(tmp_path / name)
+    (tmp_path / "link").symlink_to(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    for place in (name, "link", str(tmp_path / "link")):
+        views = find_views({}, state_dir=place, socket=None)
+        assert run(views, "SELECT count(*) FROM fills")[1] == [(14,)]
+        assert gather(views, user="bob", days=2).users
