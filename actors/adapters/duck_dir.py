@@ -54,6 +54,10 @@ class StateDir:
 
     def prepare(self) -> None:
         """Makes the directories and takes the lock; again is harmless. Raises: StoreError, locked or not writable."""
+        strange = [sign for sign in "?\\" if sign in str(self.database)]
+        if strange:
+            do = "use another --state-dir"
+            raise StoreError(f"DuckDB reads {strange[0]} in a path otherwise", where=str(self.root), do=do)
         with _no_access(self.root):
             make_directory(self.root, STATE_MODE)
             self._lock.take()

@@ -80,6 +80,12 @@ async def test_a_directory_that_cannot_be_made_is_refused_with_what_to_do(tmp_pa
         await database(tmp_path / "file" / "state").open()
 
 
+@pytest.mark.parametrize("name", ["what?", "back\\slash"])
+async def test_a_directory_whose_name_duckdb_reads_otherwise_is_refused(tmp_path, name):
+    with pytest.raises(StoreError, match=r"DuckDB reads .* otherwise .* use another --state-dir"):
+        await database(tmp_path / name).open()
+
+
 def hold_open(path):
     """Another process that has the database open; ends when its standard input is closed."""
     code = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('open', flush=True); sys.stdin.read()"
