@@ -58,6 +58,7 @@ def export(analytics: Path, target: Path) -> Exported:
     for file in days:
         try:
             counts = _export_day(file, target)
+            also_as += _also_as(file, target) if counts is not None else ()
         except (OSError, duckdb.Error) as error:
             why = damage(file, tuple(PUBLISHED))
             if why is None:
@@ -67,7 +68,6 @@ def export(analytics: Path, target: Path) -> Exported:
             continue
         if counts is not None:
             written += 1
-            also_as += _also_as(file, target)
             for table, count in counts.items():
                 rows[table] += count
     if damaged:
