@@ -175,7 +175,10 @@ def attach_script(analytics: Path) -> str:
 
 def _script(versions: str, tables: list[str], attached: str) -> str:
     views = [f"CREATE OR REPLACE TEMP VIEW {name} AS{sql};" for name, sql in VIEWS.items()]
-    head = f"-- Views over all published days, for {versions}. Use: duckdb -init THIS_FILE"
+    head = (
+        f"-- Views over all published days, for {versions}. Use: duckdb -init THIS_FILE\n"
+        "-- Should a file be damaged, otoctl query says which one and what to do."
+    )
     return "\n".join([head, attached, *tables, *views]) + "\n"
 
 
