@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from actors import desk
-from actors.domain import unwind
+from actors.domain import gate, unwind
 from actors.domain.quotes import Quote
 from actors.messages import Resting
 from actors.ports import FeedLink
@@ -81,16 +81,25 @@ class Markets:
         """Wakes the loop with each quote that may lead to something; however many come, it sees the newest."""
         seen, told_s = 0, -inf
         while self.link is link:
-            seen = await link.quotes.changed(seen)
-            with trio.move_on_at(told_s + self._calm_s()):
-                while True:
-                    shown = link.quotes.value
-                    seen = await link.quotes.changed(seen)
-                    if link.quotes.value == shown:
-                        break  # the same again: an order that stood in somebody's way is over (actors/feed.py)
-            told_s = trio.current_time()
+            await link.quotes.changed(seen)
+            due_s = told_s + self._calm_s()
+            if self._trader.guard.blocked is None:
+                if due_s > trio.current_time():
+                    await trio.sleep_until(due_s)
+            else:
+                await self._until_same_again(link, due_s)
+            seen, told_s = link.quotes.version, trio.current_time()
             self._trader.post(desk.Quoted(told_s))
             await trio.lowlevel.checkpoint()
+
+    async def _until_same_again(self, link: FeedLink, due_s: float) -> None:
+        """The same quote again: an order that stood in somebody's way is over (actors/feed.py)."""
+        with trio.move_on_at(due_s):
+            while True:
+                shown = link.quotes.value
+                await link.quotes.changed(link.quotes.version)
+                if link.quotes.value == shown:
+                    return
 
     def _calm_s(self) -> float:
         """A busy token has a dozen quotes a second, and most traders nothing to decide: whatever they do next looks at
@@ -99,5 +108,11 @@ class Markets:
         mono_ms = trader.now().mono_ms
         if any(unwind.wants_price(state, mono_ms) for state in trader.book.live.values()):
             return 0.0
-        resting = trader.book.wanted != "running" or bool(trader.book.pauses)
-        return CALM_S if resting or trader.busy() or trader.guard.blocked is not None else 0.0
+        return CALM_S if trader.busy() or trader.guard.blocked is not None or _rests(trader.decision) else 0.0
+
+
+def _rests(decision: gate.Decision | None) -> bool:
+    """No quote ends this: it is for an operator, the next day, or a time that the alarm knows."""
+    if isinstance(decision, gate.Wait):
+        return decision.wait in ("interval", "rate")
+    return isinstance(decision, gate.Rest)

@@ -88,6 +88,7 @@ class Trader:
         self.purse = Purse(self)
         self.durable = Durability(self, settings.store_slow_s)
         self.guard = Guard(self)
+        self.decision: gate.Decision | None = None  # the newest; None while a pair lives
         self.stopping = False
         self.reducing = False
         self._alarm_scope = trio.CancelScope()
@@ -365,10 +366,10 @@ class Trader:
             if due is not None and due <= now.mono_ms:
                 self.turn(pair_id, oto.Tick())
         self.guard.price_sales()
-        decision = self._decide()
+        self.decision = self._decide()
         self.outlook.look_if_wanted()
-        self._set_alarm(decision, now)
-        self.book.publish(self, decision)
+        self._set_alarm(self.decision, now)
+        self.book.publish(self, self.decision)
 
     def _decide(self) -> gate.Decision | None:
         if self.busy():
