@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -23,7 +24,7 @@ from rich.table import Table
 from actors.domain.day import DAY_MS, date_of
 from actors.paper.listing import demo_listing
 from supervisor import users
-from supervisor.document import Problem, Problems, parse_file, show
+from supervisor.document import Problem, Problems, near, parse_file, show
 from supervisor.forecast import PARTS, DayForecast, Forecast, after_s, as_json, bps_of, forecast
 from supervisor.simulated import START_MS, Simulated, Tell, Wanted, simulate
 from supervisor.userfile import load_users
@@ -71,20 +72,28 @@ def read_wishes(path: Path) -> tuple[users.UserWish, ...]:
     found = document.get("users")
     if isinstance(found, Mapping):
         document = {**document, "users": {name: _without_secrets(table) for name, table in found.items()}}
-    wishes = load_users(document)
     listing = demo_listing()
-    known = {token.ticker for token in listing.tokens} | {token.alpha_id for token in listing.tokens}
-    problems = []
-    for wish in wishes:
+    known = {token.alpha_id: token.alpha_id for token in listing.tokens}
+    known |= {token.ticker.casefold(): token.ticker for token in listing.tokens}  # in any case, as in user apply
+    problems: list[Problem] = []
+    wishes: list[users.UserWish] = []
+    for wish in load_users(document):
         where = f"users.{wish.user}.trading"
         if wish.trading is None:
             problems.append(Problem(where, None, "missing: what is to be simulated"))
-        elif wish.trading.token not in known:
-            names = ", ".join(dict.fromkeys(token.ticker for token in listing.tokens))
-            problems.append(Problem(f"{where}.token", show(wish.trading.token), f"on the paper market: {names}"))
+            continue
+        word = wish.trading.token
+        token = known.get(word) or known.get(word.casefold())
+        if token is None:
+            names = ", ".join(dict.fromkeys(token.ticker for token in listing.tokens if token.ticker))
+            problems.append(
+                Problem(f"{where}.token", show(word), f"on the paper market: {names}{near(word, known.values())}")
+            )
+        else:
+            wishes.append(replace(wish, trading=replace(wish.trading, token=token)))
     if problems:
         raise Problems(problems, where=str(path))
-    return wishes
+    return tuple(wishes)
 
 
 def _without_secrets(table: Any) -> Any:

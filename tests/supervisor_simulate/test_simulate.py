@@ -91,6 +91,15 @@ def test_a_tape_is_traded_on(document):
     assert found["users"]["alice"]["pairs"] > 0
 
 
+def test_a_token_is_known_in_any_case_as_to_the_service(tmp_path):
+    path = tmp_path / "users.toml"
+    path.write_text(USERS.format(target=100).replace("KOGE", "koge").replace("LUMI", "ALPHA_901"))
+    assert [wish.trading.token for wish in simulate.read_wishes(path)] == ["KOGE", "ALPHA_901"]
+    path.write_text(USERS.format(target=100).replace("LUMI", "LUMMI"))
+    with pytest.raises(Problems, match=r"did you mean LUMI\?"):
+        simulate.read_wishes(path)
+
+
 def test_a_document_names_all_its_mistakes(tmp_path):
     path = tmp_path / "users.toml"
     path.write_text(USERS.format(target=100).replace("LUMI", "NONE") + "[users.carol]\n")
