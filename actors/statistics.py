@@ -78,11 +78,20 @@ class DayFigures(Struct, frozen=True, kw_only=True):
         return (done / self.target * 100).quantize(Decimal("0.01"), rounding=ROUND_DOWN)
 
 
+class OfToken(Struct, frozen=True, kw_only=True):
+    """Fills of one token."""
+
+    token: str
+    bought: Traded
+    sold: Traded
+
+
 class StatisticsRecord(Struct, frozen=True, kw_only=True):
     """outcomes: pairs by outcome, "live" for those that are not closed. statuses: orders of pairs, by status.
 
     fees: (asset, amount) as paid. pair_ms_*: from intent to close of pairs that completed. days: those with anything
     to tell, oldest first. points_sum: of the POINTS_DAYS days that end with the period's last day (or today).
+    by_token: by name; the quantities of bought and sold say something only where it is one.
     """
 
     bought: Traded
@@ -100,6 +109,16 @@ class StatisticsRecord(Struct, frozen=True, kw_only=True):
     days: tuple[DayFigures, ...]
     points_today: int
     points_sum: int
+    by_token: tuple[OfToken, ...] = ()
+
+    @property
+    def mean_buy_price(self) -> Decimal | None:
+        """None, too, where several tokens were traded: their prices have no common mean."""
+        return mean_price(self.bought) if len(self.by_token) < 2 else None
+
+    @property
+    def mean_sell_price(self) -> Decimal | None:
+        return mean_price(self.sold) if len(self.by_token) < 2 else None
 
 
 def points(counted_volume: Decimal) -> int:

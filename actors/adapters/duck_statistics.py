@@ -5,14 +5,16 @@ Sums are exact DECIMAL(38,18), handed over as text; what is divided is divided i
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any, Final
 
 import duckdb
 
 from actors.adapters.duck_schema import DAY_MS, day_text, plain_decimal
+from actors.domain.money import total
 from actors.messages import Traded
-from actors.statistics import PARTS, POINTS_DAYS, DayFigures, Statistics, StatisticsRecord, Wear, points
+from actors.statistics import PARTS, POINTS_DAYS, DayFigures, OfToken, Statistics, StatisticsRecord, Wear, points
 
 Connection = duckdb.DuckDBPyConnection
 
@@ -48,11 +50,12 @@ def statistics(connection: Connection, question: Statistics, now_ms: int, *, pre
     days = tables.days(bounds)
     last_day = (now_ms if question.until_ms is None else min(question.until_ms - 1, now_ms)) // DAY_MS
     counted = tables.counted_by_day((last_day - POINTS_DAYS + 1) * DAY_MS, (last_day + 1) * DAY_MS)
-    traded, counted_volume, first_ms, last_ms = tables.fills(bounds)
+    by_token, counted_volume, first_ms, last_ms = tables.fills(bounds)
     mean_ms, median_ms, max_ms = tables.durations(bounds)
     return StatisticsRecord(
-        bought=traded.get("BUY", Traded()),
-        sold=traded.get("SELL", Traded()),
+        bought=_together(each.bought for each in by_token),
+        sold=_together(each.sold for each in by_token),
+        by_token=by_token,
         counted_volume=counted_volume,
         wear=tables.wear(bounds),
         outcomes=tables.count("pairs", "coalesce(outcome, 'live')", "intent_at", bounds),
@@ -69,6 +72,15 @@ def statistics(connection: Connection, question: Statistics, now_ms: int, *, pre
     )
 
 
+def _together(each: Iterable[Traded]) -> Traded:
+    several = list(each)
+    return Traded(
+        fills=sum(traded.fills for traded in several),
+        quantity=total(*(traded.quantity for traded in several)),
+        quote=total(*(traded.quote for traded in several)),
+    )
+
+
 class _Tables:
     """The tables of one user."""
 
@@ -77,25 +89,31 @@ class _Tables:
         self._prefix = prefix
         self._user = user
 
-    def fills(self, bounds: _Bounds) -> tuple[dict[str, Traded], Decimal, int | None, int | None]:
-        """By side; the counted volume; the first and the last moment."""
+    def fills(self, bounds: _Bounds) -> tuple[tuple[OfToken, ...], Decimal, int | None, int | None]:
+        """By token; the counted volume; the first and the last moment."""
         sides = self._ask(
-            "SELECT side, count(*), CAST(sum(quantity) AS VARCHAR), CAST(sum(quote_quantity) AS VARCHAR),"
+            "SELECT token, side, count(*), CAST(sum(quantity) AS VARCHAR), CAST(sum(quote_quantity) AS VARCHAR),"
             f" CAST(sum({COUNTED}) AS VARCHAR), epoch_ms(min(exchange_time)), epoch_ms(max(exchange_time))"
-            " FROM {fills} WHERE {mine} GROUP BY side",
+            " FROM {fills} WHERE {mine} GROUP BY 1, 2 ORDER BY 1",
             "exchange_time",
             bounds,
         )
         traded = {
-            side: Traded(fills=count, quantity=_sum(quantity), quote=_sum(quote))
-            for side, count, quantity, quote, *_ in sides
+            (token, side): Traded(fills=count, quantity=_sum(quantity), quote=_sum(quote))
+            for token, side, count, quantity, quote, *_ in sides
         }
-        counted = next((_sum(row[4]) for row in sides if row[0] == "BUY"), Decimal(0))
         return (
-            traded,
-            counted,
-            min((row[5] for row in sides), default=None),
-            max((row[6] for row in sides), default=None),
+            tuple(
+                OfToken(
+                    token=token,
+                    bought=traded.get((token, "BUY"), Traded()),
+                    sold=traded.get((token, "SELL"), Traded()),
+                )
+                for token in dict.fromkeys(row[0] for row in sides)
+            ),
+            total(*(_sum(row[5]) for row in sides if row[1] == "BUY")),
+            min((row[6] for row in sides), default=None),
+            max((row[7] for row in sides), default=None),
         )
 
     def fees(self, bounds: _Bounds) -> tuple[tuple[str, Decimal], ...]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import trio
 from msgspec.structs import asdict
 
-from actors.messages import PairDetail, Traded
-from actors.statistics import PARTS, DayFigures, Statistics, StatisticsRecord, Wear, mean_price
+from actors.messages import PairDetail
+from actors.statistics import PARTS, DayFigures, OfToken, Statistics, StatisticsRecord, Wear, mean_price
 from supervisor.control import views
 from supervisor.control.office import Call
 from supervisor.control.protocol import amount, rfc3339, rounded
@@ -74,8 +75,9 @@ def figures(found: StatisticsRecord) -> dict[str, Any]:
         "counted_volume": amount(found.counted_volume),
         "sold": amount(found.sold.quote),
         "trades": found.bought.fills + found.sold.fills,
-        "average_buy_price": _mean(found.bought),
-        "average_sell_price": _mean(found.sold),
+        "average_buy_price": _price(found.mean_buy_price),
+        "average_sell_price": _price(found.mean_sell_price),
+        "tokens": {each.token: _of_token(each) for each in found.by_token},
         "orders": dict(found.statuses),
         "pairs": dict(found.outcomes),
         **_wear(found.wear),
@@ -121,8 +123,17 @@ def _wear(wear: Wear) -> dict[str, Any]:
     }
 
 
-def _mean(traded: Traded) -> str | None:
-    mean = mean_price(traded)
+def _of_token(each: OfToken) -> dict[str, Any]:
+    return {
+        "volume": amount(each.bought.quote),
+        "sold": amount(each.sold.quote),
+        "trades": each.bought.fills + each.sold.fills,
+        "average_buy_price": _price(mean_price(each.bought)),
+        "average_sell_price": _price(mean_price(each.sold)),
+    }
+
+
+def _price(mean: Decimal | None) -> str | None:
     return None if mean is None else rounded(mean, PRICE_PLACES)
 
 

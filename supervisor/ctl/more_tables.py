@@ -180,7 +180,7 @@ def _statistics(data: Answer) -> list[RenderableType]:
             "volume": f"{_money(each['volume'])} USDT bought, {_money(each['sold'])} sold",
             "fills": str(each["trades"]),
             "counted": f"{_money(each['counted_volume'])} with multipliers",
-            "prices": f"bought at {_cell(each['average_buy_price'])}, sold at {_cell(each['average_sell_price'])}",
+            "prices": "\n".join(_prices(each, token) for token in each["tokens"]) or "-",
             "pairs": ", ".join(f"{number} {word}" for word, number in each["pairs"].items()) or "-",
             "orders": ", ".join(f"{number} {word}" for word, number in each["orders"].items()) or "-",
             "wear": f"{_money(each['wear'], 4)} USDT, {_cell(each['wear_bps'])} bps",
@@ -196,6 +196,12 @@ def _statistics(data: Answer) -> list[RenderableType]:
             table.add_row(Text(f"  {name}", "cyan"), word)
         told += [Text(user, "bold"), table]
     return told
+
+
+def _prices(each: Answer, token: str) -> str:
+    of_token = each["tokens"][token]
+    bought, sold = _cell(of_token["average_buy_price"]), _cell(of_token["average_sell_price"])
+    return f"bought at {bought}, sold at {sold}" + (f" ({token})" if len(each["tokens"]) > 1 else "")
 
 
 # -- tokens and prices

@@ -43,11 +43,11 @@ def summary(each: OfUser) -> list[str]:
     outcomes = ", ".join(f"{count} {outcome}" for outcome, count in found.outcomes)
     fees = ", ".join(f"{amount(value)} {asset}" for asset, value in found.fees)
     said = [f"{found.bought.fills + found.sold.fills} fills, pairs: {outcomes or 'none'}"]
-    if found.bought.quantity and found.sold.quantity:
-        bought, sold = mean_price(found.bought), mean_price(found.sold)
-        assert bought is not None
-        assert sold is not None
-        said.append(f"bought at {rounded(bought, 8)}, sold at {rounded(sold, 8)} on average")
+    for of_token in found.by_token:
+        bought, sold = mean_price(of_token.bought), mean_price(of_token.sold)
+        if bought is not None and sold is not None:
+            name = f"{of_token.token} " if len(found.by_token) > 1 else ""
+            said.append(f"{name}bought at {rounded(bought, 8)}, sold at {rounded(sold, 8)} on average")
     if found.pair_ms_median is not None and found.pair_ms_max is not None:
         said.append(
             f"a pair took {found.pair_ms_median / 1000:.1f} s (median), {found.pair_ms_max / 1000:.1f} s at most"

@@ -31,6 +31,27 @@ def closed(number, days_ago=0, **changes):
     return pair(number, **told | changes)
 
 
+async def test_prices_of_several_tokens_have_no_common_mean(db):
+    dear, cheap = {"quantity": D(2), "quote_quantity": D(96)}, {"token": "CHEAP", "symbol": "ALPHA_9USDT"}
+    await db.commit(
+        [
+            [
+                fill("1", **dear), fill("2", side="SELL", **dear),
+                fill("1", quantity=D(1000), quote_quantity=D("0.5"), mul_point=D(2), **cheap),
+            ]
+        ]
+    )  # fmt: skip
+    found = await db.query(Statistics(user="alice"))
+    assert [(each.token, mean_price(each.bought), mean_price(each.sold)) for each in found.by_token] == [
+        ("CHEAP", D("0.0005"), None), ("KOGE", D(48), D(48)),
+    ]  # fmt: skip
+    assert (found.mean_buy_price, found.mean_sell_price) == (None, None)
+    assert (found.bought.fills, found.bought.quote, found.sold.quote) == (2, D("96.5"), D(96))
+    assert found.counted_volume == 96 * 4 + 1
+    alone = await db.query(Statistics(user="nobody"))
+    assert (alone.by_token, alone.mean_buy_price) == ((), None)
+
+
 async def test_everything_that_is_asked_of_a_period(db):
     await db.commit(
         [

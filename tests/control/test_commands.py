@@ -9,8 +9,8 @@ from msgspec.structs import replace
 
 from actors.domain.trading import Pause
 from actors.errors import OtodError, Refusal, TokenError
-from actors.messages import CancelPair, ListOrders, ListPairs, ResumeTrading, StopTrading, Waiting
-from actors.statistics import Statistics
+from actors.messages import CancelPair, ListOrders, ListPairs, ResumeTrading, StopTrading, Traded, Waiting
+from actors.statistics import OfToken, Statistics
 from supervisor.bus import EventBus
 from supervisor.control.commands import AllFailed, perform
 from supervisor.control.protocol import encode_refusal, encode_reply
@@ -319,6 +319,18 @@ async def test_statistics_tell_all_that_the_requirements_name(ask):
     assert told["days"][0]["done_at"] == "2026-11-19T17:20:00.000Z"
     assert told["today"]["pairs_to_go"] == 4
     assert (told["fees"], told["last_trade_at"]) == ({"USDT": "0.04"}, "2026-11-20T10:00:00.000Z")
+
+
+async def test_prices_of_several_tokens_are_told_apart(ask, monkeypatch):
+    koge = OfToken(token="KOGE", bought=Traded(fills=1, quantity=D(2), quote=D(96)), sold=Traded())
+    cheap = OfToken(token="CHEAP", bought=Traded(fills=1, quantity=D(1000), quote=D("0.5")), sold=Traded())
+    monkeypatch.setattr("tests.control.daemon.STATISTICS", replace(STATISTICS, by_token=(cheap, koge)))
+    told = (await ask("stats.show", user="alice"))["users"]["alice"]
+    assert (told["average_buy_price"], told["average_sell_price"]) == (None, None)
+    assert told["tokens"] == {
+        "CHEAP": {"volume": "0.5", "sold": "0", "trades": 1, "average_buy_price": "0.0005", "average_sell_price": None},
+        "KOGE": {"volume": "96", "sold": "0", "trades": 1, "average_buy_price": "48", "average_sell_price": None},
+    }
 
 
 async def test_a_pair_is_shown_as_a_line_of_time(ask):
