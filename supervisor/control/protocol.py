@@ -158,6 +158,15 @@ def rounded(value: Decimal, places: int) -> str:
     return amount(round(value, places))
 
 
+PRICE_DIGITS = 8
+PRICE_PLACES_MAX = 18
+
+
+def mean_price_text(value: Decimal) -> str:
+    """Decimal text with so many digits behind the point, or so many that count where the token is that cheap."""
+    return rounded(value, min(PRICE_PLACES_MAX, max(PRICE_DIGITS, PRICE_DIGITS - 1 - value.adjusted())))
+
+
 def rfc3339(at_ms: int) -> str:
     """1795168800000 is "2026-11-20T10:00:00.000Z"."""
     return (_EPOCH + timedelta(milliseconds=at_ms)).isoformat(timespec="milliseconds").replace("+00:00", "Z")

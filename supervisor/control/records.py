@@ -12,12 +12,11 @@ from actors.messages import PairDetail
 from actors.statistics import PARTS, DayFigures, OfToken, Statistics, StatisticsRecord, Wear, mean_price
 from supervisor.control import views
 from supervisor.control.office import Call
-from supervisor.control.protocol import amount, rfc3339, rounded
+from supervisor.control.protocol import amount, mean_price_text, rfc3339, rounded
 
 STORE_ANSWERS_S_MAX = 8.0  # a query behind a checkpoint of a slow disk
 DAY_MS = 86_400_000
 DAYS_SHOWN_MAX = 400  # a reply frame holds more, a reader does not
-PRICE_PLACES = 8
 
 
 async def ask_store(call: Call, question: Any) -> Any:
@@ -134,7 +133,7 @@ def _of_token(each: OfToken) -> dict[str, Any]:
 
 
 def _price(mean: Decimal | None) -> str | None:
-    return None if mean is None else rounded(mean, PRICE_PLACES)
+    return None if mean is None else mean_price_text(mean)
 
 
 def _seconds(ms: int | None) -> float | None:

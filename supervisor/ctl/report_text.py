@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from actors.statistics import PARTS, DayFigures, mean_price
-from supervisor.control.protocol import amount, rfc3339, rounded
+from supervisor.control.protocol import amount, mean_price_text, rfc3339, rounded
 from supervisor.ctl.report import HOUR_MS, Market, OfUser, Report, days_of
 from supervisor.ctl.tables import PIPE_COLUMNS, rows_table
 
@@ -47,7 +47,7 @@ def summary(each: OfUser) -> list[str]:
         bought, sold = mean_price(of_token.bought), mean_price(of_token.sold)
         if bought is not None and sold is not None:
             name = f"{of_token.token} " if len(found.by_token) > 1 else ""
-            said.append(f"{name}bought at {rounded(bought, 8)}, sold at {rounded(sold, 8)} on average")
+            said.append(f"{name}bought at {mean_price_text(bought)}, sold at {mean_price_text(sold)} on average")
     if found.pair_ms_median is not None and found.pair_ms_max is not None:
         said.append(
             f"a pair took {found.pair_ms_median / 1000:.1f} s (median), {found.pair_ms_max / 1000:.1f} s at most"
@@ -118,7 +118,7 @@ def _market(market: Market, width: int) -> list[RenderableType]:
     for side in ("BUY", "SELL"):
         prices = [fills.price for fills in market.fills if fills.side == side]
         if prices:
-            low, high = rounded(min(prices), 8), rounded(max(prices), 8)
+            low, high = mean_price_text(min(prices)), mean_price_text(max(prices))
             count = sum(fills.count for fills in market.fills if fills.side == side)
             told.append(Text(f"  own {side:4s} {count} fills from {low} to {high}"))
     return told

@@ -24,6 +24,7 @@ from supervisor.control.protocol import (
     encode_refusal,
     encode_reply,
     error_object,
+    mean_price_text,
     parse_time,
     plain,
     rfc3339,
@@ -226,6 +227,13 @@ def test_rounding_is_for_percentages():
     assert rounded(Decimal("63.8149"), 2) == "63.81"
     assert rounded(Decimal("3.6667"), 1) == "3.7"
     assert rounded(Decimal("100.00"), 2) == "100"
+
+
+def test_a_mean_price_keeps_eight_digits_however_cheap_the_token_is():
+    assert mean_price_text(Decimal("47.888888888888")) == "47.88888889"
+    assert mean_price_text(Decimal("0.0000000312591239876")) == "0.000000031259124"
+    assert mean_price_text(Decimal("0.00000000000000031259")) == "0.000000000000000313"
+    assert (mean_price_text(Decimal(0)), mean_price_text(Decimal("1E+3"))) == ("0", "1000")
 
 
 @given(st.integers(min_value=0, max_value=4_102_444_800_000))
