@@ -14,6 +14,7 @@ from msgspec import Struct
 
 WIDTH = 860
 LEFT, RIGHT, TOP, BOTTOM = 64, 12, 10, 26
+LABEL_CHARS_MAX = 10  # of 11 px before the axis
 
 
 class Bar(Struct, frozen=True, kw_only=True):
@@ -108,13 +109,21 @@ class _Scale:
     def axis(self) -> str:
         drawn = []
         marks = ticks(self.low, self.high)
-        places = max(0, -math.floor(math.log10(marks[1] - marks[0]))) if len(marks) > 1 else 4
+        step = math.floor(math.log10(marks[1] - marks[0])) if len(marks) > 1 else -4
         for value in marks:
             y = self.y(value)
             kind = "zero" if value == 0 else "grid"
             drawn.append(f'<line class="{kind}" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y}" y2="{y}"/>')
-            drawn.append(f'<text class="y" x="{LEFT - 6}" y="{y + 4}">{value:,.{places}f}</text>')
+            drawn.append(f'<text class="y" x="{LEFT - 6}" y="{y + 4}">{_label(value, step)}</text>')
         return "".join(drawn)
+
+
+def _label(value: float, step: int) -> str:
+    """Exact to 10^step; where that takes too much room, as a power of ten."""
+    plain = f"{value:,.{max(0, -step)}f}"
+    if len(plain) <= LABEL_CHARS_MAX or value == 0:
+        return plain if value else "0"
+    return f"{value:.{max(0, math.floor(math.log10(abs(value))) - step)}e}"
 
 
 def _stack(bar: Bar, x: float, wide: float, scale: _Scale) -> str:

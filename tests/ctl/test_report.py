@@ -206,6 +206,23 @@ def test_parts_below_zero_hang_down():
     assert boxes["slippage"][0] == pytest.approx(boxes["fee"][1], abs=0.2)
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "labels"),
+    [
+        (3.1257e-8, 3.1274e-8, ["3.1260e-08", "3.1265e-08", "3.1270e-08"]),
+        (48.0, 48.1, ["48.00", "48.05", "48.10"]),
+        (0.0, 5e10, ["0", "2e+10", "4e+10"]),
+        (0.0, 8e6, ["0", "2,000,000", "4,000,000", "6,000,000", "8,000,000"]),
+    ],
+)
+def test_labels_of_the_axis_fit_beside_it_and_tell_its_lines_apart(low, high, labels):
+    drawn = charts.line([(0.0, low, high, low), (1.0, low, high, high)], [], x_labels=[], about="x")
+    found = re.findall(r'class="y"[^>]*>([^<]*)<', drawn)
+    assert set(labels) <= set(found), found
+    assert max(map(len, found)) <= charts.LABEL_CHARS_MAX
+    assert len(set(found)) == len(found)
+
+
 def test_a_gap_in_the_price_is_left_open():
     drawn = charts.line([(0.0, 1, 2, 1), (0.01, 1, 2, 2), (0.5, 1, 2, 1)], [], x_labels=[], about="x")
     assert drawn.count("polyline") == 2
