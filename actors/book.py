@@ -87,7 +87,7 @@ class Book:
         self.last_fill: FillRow | None = None
         self._born_ms = world.wall.now_ms()
         self.known = Known(record.own_orders, self._born_ms)
-        self._seq = self._born_ms << 20
+        self._seq = max(self._born_ms, (record.last_seq >> 20) + 1) << 20  # also after a clock that was set back
         self._day_written = ""
 
     # -- who and when

@@ -77,7 +77,7 @@ def load_traders(connection: Connection, users: Sequence[str], day: str, now_ms:
     )
     last = _by_user(
         connection,
-        f'SELECT "user", epoch_ms(max(happened_at)) FROM state_changes WHERE {OF_USERS} GROUP BY 1',
+        f'SELECT "user", max(seq) FROM state_changes WHERE {OF_USERS} GROUP BY 1',
         asked,
     )
     days = day_records(connection, users, day)
@@ -95,7 +95,7 @@ def load_traders(connection: Connection, users: Sequence[str], day: str, now_ms:
             orders=orders[user],
             fills=fills[user],
             own_orders=tuple(own[user]),
-            last_durable_ms=last[user][0][0] if last[user] else None,
+            last_seq=last[user][0][0] if last[user] else 0,
         )
     return loaded
 

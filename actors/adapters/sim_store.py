@@ -152,7 +152,7 @@ def _trader(disk: Disk, question: messages.LoadTrader, now_ms: int) -> messages.
     orders = disk.of(OrderRow, user)
     own = [o for o in orders if o.pair_id is not None and o.created_at >= now_ms - OWN_ORDERS_MS]
     own.sort(key=lambda o: (o.created_at, o.order_id))
-    changes = [change.happened_at for change in disk.of(rows.StateChangeRow, user)]
+    changes = [change.seq for change in disk.of(rows.StateChangeRow, user)]
     fills = [fill for fill in disk.of(FillRow, user) if fill.pair_id in ids]
     return messages.TraderRecord(
         record=_user_record(disk, found[0]),
@@ -162,7 +162,7 @@ def _trader(disk: Disk, question: messages.LoadTrader, now_ms: int) -> messages.
         orders=tuple(sorted((o for o in orders if o.pair_id in ids), key=lambda o: (o.created_at, o.order_id))),
         fills=tuple(sorted(fills, key=lambda f: (f.exchange_time, f.fill_id))),
         own_orders=tuple((o.symbol, o.order_id, o.pair_id) for o in own if o.pair_id is not None),
-        last_durable_ms=max(changes, default=None),
+        last_seq=max(changes, default=0),
     )
 
 

@@ -86,7 +86,7 @@ def record(**changes):
         day=days.date_of(EPOCH_MS), volume=D(0), counted_volume=D(0), pairs=0, wear=D(0), fees=(), last_number=0,
         done_at=None,
     )  # fmt: skip
-    made = TraderRecord(record=whole, day=day, open_pairs=(), orders=(), fills=(), last_durable_ms=None)
+    made = TraderRecord(record=whole, day=day, open_pairs=(), orders=(), fills=(), last_seq=0)
     return replace(made, **changes)
 
 

@@ -74,7 +74,7 @@ async def test_a_trader_that_has_done_nothing(db):
     )
     assert record.day == nothing
     assert (record.open_pairs, record.recent_pairs, record.orders, record.fills, record.own_orders) == ((),) * 5
-    assert record.last_durable_ms is None
+    assert record.last_seq == 0
 
 
 async def test_an_unknown_trader_is_refused(db):
@@ -114,9 +114,10 @@ async def test_own_orders_of_two_days_are_known_foreign_ones_are_not(db):
     assert record.own_orders == (("ALPHA_22USDT", "a", f"alice-{DAY}-1"), ("ALPHA_22USDT", "b", f"alice-{DAY}-1"))
 
 
-async def test_the_newest_state_change_tells_how_far_the_record_reaches(db):
-    await db.commit([[user(), change(5), change(90), change(99, user="bob")]])
-    assert (await db.query(LoadTrader("alice", DAY))).last_durable_ms == NOON_MS + 90
+async def test_the_newest_state_change_tells_with_which_number_the_next_life_goes_on(db):
+    clock_set_back = change(91, happened_at=NOON_MS - HOUR_MS)
+    await db.commit([[user(), change(5), change(90), clock_set_back, change(99, user="bob")]])
+    assert (await db.query(LoadTrader("alice", DAY))).last_seq == 91
 
 
 async def test_a_trader_sees_what_was_acknowledged_a_moment_ago(db):

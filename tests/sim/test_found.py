@@ -8,7 +8,7 @@ import trio
 from actors.errors import Refusal
 from actors.messages import PauseTrading
 from actors.paper.faults import Fault
-from actors.rows import OrderRow
+from actors.rows import OrderRow, StateChangeRow
 from tests.sim.menu import OTO
 from tests.sim.stage import Stage, tell
 
@@ -88,3 +88,21 @@ def test_f37_an_order_by_hand_is_seen_while_a_placement_of_our_own_is_in_doubt()
         assert [row.side for row in stage.world.disk.of(OrderRow, stage.user) if row.pair_id is None] == ["BUY"]
 
     tell(script, Fault(kind="lost_reply", path=OTO, processed=False, times=1))
+
+
+def test_f67_changes_stay_in_order_when_the_clock_was_set_back_between_two_lives():
+    """Harsh seed 7: numbers began at the wall's time, so that the second life's changes came before the first one's."""
+
+    async def script(stage: Stage) -> None:
+        await stage.pairs_closed(1)
+        await stage.until(lambda: stage.shown().pair is None)
+        stage.world.wall.ahead_ms = -3_600_000
+        stage.crash()
+        began_ms = stage.now_ms()
+        await stage.until(lambda: stage.shown().incarnation_ms < began_ms - 3_000_000)
+        stage.world.wall.ahead_ms = 0
+        await stage.pairs_closed(len(stage.outcomes()) + 1)
+        rows = stage.world.disk.of(StateChangeRow, stage.user)
+        assert [row.seq for row in rows] == sorted(row.seq for row in rows)
+
+    tell(script)
