@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from html import escape
+from itertools import pairwise
 
 from msgspec import Struct
 
@@ -66,12 +67,15 @@ def line(
     about: str,
     height: int = 260,
 ) -> str:
-    """points: x from 0 to 1, low, high, close; in order. A gap of more than a fiftieth of the width is left open."""
+    """points: x from 0 to 1, low, high, close; in order. A gap is left open if it is more than a fiftieth of the width,
+    and wide beside the others."""
     lows = [low for _, low, _, _ in points] + [mark.y for mark in marks]
     highs = [high for _, _, high, _ in points] + [mark.y for mark in marks]
     scale = _Scale(min(lows), max(highs), height)
     drawn = [scale.axis()]
     for run in _runs(points):
+        if len(run) == 1:
+            run = [(run[0][0] + side / (WIDTH - LEFT - RIGHT), *run[0][1:]) for side in (-1, 1)]
         band = [f"{_x(x):.1f},{scale.y(high)}" for x, _, high, _ in run]
         band += [f"{_x(x):.1f},{scale.y(low)}" for x, low, _, _ in reversed(run)]
         path = " ".join(f"{_x(x):.1f},{scale.y(close)}" for x, _, _, close in run)
@@ -146,8 +150,10 @@ def _mark(mark: Mark, scale: _Scale) -> str:
 
 def _runs(points: Sequence[tuple[float, float, float, float]]) -> list[list[tuple[float, float, float, float]]]:
     found: list[list[tuple[float, float, float, float]]] = []
+    steps = sorted(later[0] - point[0] for point, later in pairwise(points))
+    widest = max(0.02, 5 * steps[(len(steps) - 1) // 2]) if steps else 0.02
     for point in points:
-        if not found or point[0] - found[-1][-1][0] > 0.02:
+        if not found or point[0] - found[-1][-1][0] > widest:
             found.append([])
         found[-1].append(point)
     return found

@@ -223,6 +223,21 @@ def test_labels_of_the_axis_fit_beside_it_and_tell_its_lines_apart(low, high, la
     assert len(set(found)) == len(found)
 
 
+def test_a_price_of_less_than_a_minute_is_a_line():
+    """Bars are a second apart, which is much of the width then."""
+    drawn = charts.line([(n / 30, 1, 2, 1 + n % 2) for n in range(31)], [], x_labels=[], about="x")
+    (path,) = re.findall(r'polyline class="price" points="([^"]*)"', drawn)
+    assert len(path.split()) == 31
+
+
+def test_a_bar_that_stands_alone_is_seen():
+    points = [(n / 100, 1, 2, 1.5) for n in range(50)] + [(0.9, 1, 2, 1.5)]
+    paths = re.findall(r'polyline class="price" points="([^"]*)"', charts.line(points, [], x_labels=[], about="x"))
+    assert len(paths) == 2
+    first, last = (float(at.partition(",")[0]) for at in paths[1].split())
+    assert last - first == pytest.approx(2)
+
+
 def test_a_gap_in_the_price_is_left_open():
     drawn = charts.line([(0.0, 1, 2, 1), (0.01, 1, 2, 2), (0.5, 1, 2, 1)], [], x_labels=[], about="x")
     assert drawn.count("polyline") == 2
