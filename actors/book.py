@@ -25,7 +25,7 @@ from actors.domain.trading import Pause, PauseReason, TradingConfig, Wanted
 from actors.domain.turn import since_of
 from actors.known import Known, Tidings
 from actors.messages import TraderRecord
-from actors.records import QUOTE_ASSET, Owner, base_of, changes, cost_of, pair_row, restored
+from actors.records import QUOTE_ASSET, Owner, base_of, changes, cost_of, day_of, pair_row, restored
 from actors.rows import AuditRow, FillRow, OrderRow, PairRow, PauseRow, RetractFill, Row, StateChangeRow, UserDayRow
 from actors.snapshots import HINTS, snapshot
 from actors.telling import tell
@@ -61,19 +61,7 @@ class Book:
             for row in record.record.pauses
         }
         self.today = record.day.day
-        self._days: dict[str, Day] = {
-            self.today: Day(
-                date=self.today,
-                volume=record.day.volume,
-                counted=record.day.counted_volume,
-                pairs=record.day.pairs,
-                wear=record.day.wear,
-                closed_volume=record.day.closed_volume,
-                fees=record.day.fees,
-                last_number=record.day.last_number,
-                done_ms=record.day.done_at,
-            )
-        }
+        self._days: dict[str, Day] = {found.day: day_of(found) for found in (*record.near, record.day)}
         self.live: dict[str, oto.LiveState] = {}
         self._past: dict[str, oto.Closed] = {}
         self._markets: dict[str, Market] = {}
@@ -144,7 +132,7 @@ class Book:
             self.log.info("day_rolled_over", day=today, volume=self.day.volume)
             self.today = today
             self._days.setdefault(today, Day(date=today))
-            for old in sorted(self._days)[:-2]:
+            for old in [date for date in self._days if date < days.beside(today)[0]]:
                 del self._days[old]
         if self._day_written != self.today:
             self._day_written = self.today

@@ -169,6 +169,7 @@ class TraderRecord(Struct, frozen=True, kw_only=True):
     orders: tuple[OrderRow, ...]  # of open_pairs and recent_pairs
     fills: tuple[FillRow, ...]  # of open_pairs and recent_pairs
     own_orders: tuple[tuple[str, str, str], ...] = ()  # (symbol, order id, pair id), created in the last 48 h
+    near: tuple[DayRecord, ...] = ()  # of the days before and after, for a clock that is set
     last_seq: int  # of the user's newest state change, 0: there is none
 
 

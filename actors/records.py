@@ -15,11 +15,13 @@ from msgspec.structs import replace
 
 from actors.domain import oto
 from actors.domain.absorb import leftover_sellable
+from actors.domain.day import Day
 from actors.domain.legs import Fill, Leg
 from actors.domain.money import EXACT, ZERO, total
 from actors.domain.orders import Execution, LegName, OrderReport, OrderView
 from actors.domain.pair import Pair, Plan, Rules, Sale, SaleState, accounts, new_pair, wear
 from actors.domain.trading import PairOutcome
+from actors.messages import DayRecord
 from actors.rows import FillRow, OrderRow, PairRow, RetractFill, Row, StateChangeRow
 
 QUOTE_ASSET = "USDT"
@@ -344,6 +346,20 @@ def _execution(row: FillRow) -> Execution:
         commission_asset=row.commission_asset,
         time_ms=row.exchange_time,
         source=row.source,
+    )
+
+
+def day_of(record: DayRecord) -> Day:
+    return Day(
+        date=record.day,
+        volume=record.volume,
+        counted=record.counted_volume,
+        pairs=record.pairs,
+        wear=record.wear,
+        closed_volume=record.closed_volume,
+        fees=record.fees,
+        last_number=record.last_number,
+        done_ms=record.done_at,
     )
 
 

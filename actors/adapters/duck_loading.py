@@ -16,6 +16,7 @@ import msgspec
 
 from actors import messages, rows
 from actors.adapters.duck_schema import DAY_MS, Kind, day_number, from_record, plain_decimal, select_list
+from actors.domain.day import beside
 from actors.domain.trading import TradingConfig
 from actors.errors import IntegrityError, StoreError, StoreRefused
 
@@ -81,6 +82,7 @@ def load_traders(connection: Connection, users: Sequence[str], day: str, now_ms:
         asked,
     )
     days = day_records(connection, users, day)
+    near = [day_records(connection, users, other) for other in beside(day) if not _has_left(connection, other)]
     loaded: dict[str, Loaded] = {}
     for user in users:
         record = records.get(user) or StoreRefused(f"no user {user!r}", where="users", do="create the user first")
@@ -95,6 +97,7 @@ def load_traders(connection: Connection, users: Sequence[str], day: str, now_ms:
             orders=orders[user],
             fills=fills[user],
             own_orders=tuple(own[user]),
+            near=tuple(found[user] for found in near),
             last_seq=last[user][0][0] if last[user] else 0,
         )
     return loaded
@@ -106,9 +109,7 @@ def day_records(connection: Connection, users: Sequence[str], day: str) -> dict[
     A view of all that is recorded opens the files of all days that have left, 2 ms each: traders do not wait for that.
     """
     start_ms = day_number(day) * DAY_MS
-    left = connection.execute(
-        "SELECT 1 FROM days WHERE part IN ($1, $1 + 1) AND left_at IS NOT NULL", [day_number(day)]
-    ).fetchall()
+    left = _has_left(connection, day)
     fills, pairs = ("recorded_fills", "recorded_pairs") if left else ("fills", "pairs")
     span = [list(users), start_ms, start_ms + DAY_MS]
     bought = _by_user(
@@ -155,6 +156,12 @@ def day_records(connection: Connection, users: Sequence[str], day: str) -> dict[
         )
         for user in users
     }
+
+
+def _has_left(connection: Connection, day: str) -> bool:
+    """Whether rows of a day have left the live file."""
+    sql = "SELECT 1 FROM days WHERE part IN ($1, $1 + 1) AND left_at IS NOT NULL"
+    return bool(connection.execute(sql, [day_number(day)]).fetchall())
 
 
 def _user_records(connection: Connection, users: Iterable[rows.UserRow]) -> dict[str, messages.UserRecord | StoreError]:

@@ -16,7 +16,7 @@ import trio
 
 from actors import messages, rows
 from actors.adapters.duck_loading import OWN_ORDERS_MS, RECENT_MS, RECENT_PAIRS_MAX
-from actors.domain.day import date_of
+from actors.domain.day import beside, date_of
 from actors.domain.trading import TradingConfig
 from actors.errors import StoreLost, StoreRefused
 from actors.ports import Wall
@@ -162,6 +162,7 @@ def _trader(disk: Disk, question: messages.LoadTrader, now_ms: int) -> messages.
         orders=tuple(sorted((o for o in orders if o.pair_id in ids), key=lambda o: (o.created_at, o.order_id))),
         fills=tuple(sorted(fills, key=lambda f: (f.exchange_time, f.fill_id))),
         own_orders=tuple((o.symbol, o.order_id, o.pair_id) for o in own if o.pair_id is not None),
+        near=tuple(_day(disk, user, other) for other in beside(question.day)),
         last_seq=max(changes, default=0),
     )
 

@@ -6,7 +6,7 @@ With target_points the target is 2^points of counted volume (nominal × mulPoint
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from msgspec import Struct
@@ -37,6 +37,12 @@ class Day(Struct, frozen=True, kw_only=True):
 
 def date_of(at_ms: int) -> str:
     return datetime.fromtimestamp(at_ms / 1000, tz=UTC).strftime("%Y-%m-%d")
+
+
+def beside(date: str) -> tuple[str, str]:
+    """The days before and after."""
+    day, step = datetime.fromisoformat(date), timedelta(days=1)
+    return (day - step).strftime("%Y-%m-%d"), (day + step).strftime("%Y-%m-%d")
 
 
 def next_midnight_ms(at_ms: int) -> int:

@@ -10,6 +10,7 @@ from actors.messages import PauseTrading
 from actors.paper.faults import Fault
 from actors.rows import OrderRow, StateChangeRow
 from tests.sim.menu import OTO
+from tests.sim.options import BEFORE_MIDNIGHT_MS
 from tests.sim.stage import Stage, tell
 
 LISTEN_KEY = "get-listen-key"
@@ -106,3 +107,23 @@ def test_f67_changes_stay_in_order_when_the_clock_was_set_back_between_two_lives
         assert [row.seq for row in rows] == sorted(row.seq for row in rows)
 
     tell(script)
+
+
+def test_f67_what_was_bought_on_the_day_that_begins_is_known_after_a_restart_on_the_day_before():
+    """Harsh seed 7: with our clock behind at midnight a trader was started on the day before; what had been filled on
+    the next day by the exchange's time was lost from that day's sums, and bought once more."""
+
+    async def script(stage: Stage) -> None:
+        await stage.pairs_closed(1)
+        await stage.ask(PauseTrading("op"))
+        await stage.until(lambda: stage.shown().pair is None)
+        before_ms = stage.shown().incarnation_ms
+        stage.world.wall.ahead_ms = -60_000
+        stage.crash()
+        await stage.until(lambda: stage.shown().incarnation_ms not in (0, before_ms))
+        assert stage.shown().progress.day == "2026-11-20"
+        stage.world.wall.ahead_ms = 0
+        await stage.until(lambda: stage.shown().progress.day == "2026-11-21")
+        assert stage.shown().progress.volume > 0
+
+    tell(script, start_ms=BEFORE_MIDNIGHT_MS + 240_000)
