@@ -379,12 +379,12 @@ class Store:
                 self._published_ms = self._wall.now_ms()
                 self._publish_s = trio.current_time() - started_s
             if since is not None:
-                self._note_behind(trio.current_time() - since[0])
+                self._note_behind((trio.current_time() - since[0]) / self._rate)
 
     def _note_behind(self, behind_s: float) -> None:
         """Said when it begins, and when it is over."""
         self._behind_s = behind_s
-        late = behind_s > BEHIND_S_MAX * self._rate
+        late = behind_s > BEHIND_S_MAX
         if late != self._late:
             self._late = late
             kind = "publications_late" if late else "publications_in_time"
