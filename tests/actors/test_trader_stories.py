@@ -13,10 +13,10 @@ import trio
 from msgspec.structs import replace
 
 from actors.errors import Refusal
-from actors.messages import CancelPair, Configure, PauseTrading, StartTrading, StopTrading
+from actors.messages import CancelPair, PauseTrading, StartTrading, StopTrading
 from actors.paper.faults import Fault
 from tests.sim.menu import OTO, SALE
-from tests.sim.options import AUTO, BEFORE_MIDNIGHT_MS, demo_config
+from tests.sim.options import AUTO, BEFORE_MIDNIGHT_MS
 from tests.sim.stage import tell
 
 PASSIVE = {"buy_offset": D("-1.5"), "sell_offset": D("1.5")}
@@ -348,7 +348,8 @@ def test_f74_a_new_configuration_is_for_the_next_pair():
     async def script(stage):
         await stage.phase("selling")
         before = stage.pairs()[0].quantity
-        await stage.ask(Configure(demo_config(target=D(100_000), order_amount=D(20)), 2, "op"))
+        keys = {"order_amount": "20", "sell_offset": "-0.05"}
+        await stage.world.daemon.people.configure(stage.user, keys, unset=(), force=True, who="op")
         await stage.pairs_closed(2, within_s=400)
         first, second = stage.pairs()[:2]
         assert first.quantity == before

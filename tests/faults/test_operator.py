@@ -12,13 +12,13 @@ from msgspec.structs import replace
 
 from actors.adapters.vault import FileVault
 from actors.errors import IntegrityError, Refusal
-from actors.messages import Configure, PauseTrading, StartTrading, StopTrading, UserRecord
+from actors.messages import PauseTrading, StartTrading, StopTrading, UserRecord
 from actors.paper.faults import Fault
 from actors.rows import CredentialRow, UserRow
+from supervisor.feeds import FEED_LINGER_S
 from supervisor.unreadable import without_unreadable
 from tests.faults.kit import PASSIVE, STUCK_SALE, phase_of, renew, resumes_and_trades, watched, with_weather
 from tests.sim.menu import OTO
-from tests.sim.options import demo_config
 from tests.sim.stage import tell
 from tests.sim.world import VAULT_KEY
 
@@ -100,12 +100,13 @@ def test_f74_a_configuration_that_changes_with_a_live_pair_is_for_the_next_one()
     async def script(stage):
         await stage.phase("working")
         first = stage.shown().pair
-        config = demo_config(token="LUMI", target=D(100_000), order_amount=D(20), volatility_threshold=D(50))
-        await stage.ask(Configure(config, 2, "op"))
+        keys = {"token": "LUMI", "order_amount": "20", "buy_offset": "0.05", "sell_offset": "-0.05"}
+        await stage.world.daemon.people.configure(stage.user, keys, unset=(), force=True, who="op")
         await trio.sleep(1)
         assert stage.shown().pair == first
         await stage.pairs_closed(2)
         assert [pair.token for pair in stage.pairs()[:2]] == ["KOGE", "LUMI"]
+        await trio.sleep(FEED_LINGER_S)
 
     tell(script, config=PASSIVE | {"timeout_seconds": D(10)}, users=2, tokens=("KOGE", "LUMI"))
 

@@ -93,7 +93,7 @@ class Hands:
         await self.resume(user, "op")
 
     async def resume(self, user: str, who: str) -> None:
-        self.world.resumes.add((user, who))
+        self.world.resumes.append((user, who, trio.current_time()))
         await self.ask(user, ResumeTrading(who))
 
     async def _stop(self, user: str) -> None:
@@ -124,7 +124,6 @@ class Hands:
         """Takes a user out, with a live pair or without (F75), and lets him come back."""
         people = self._daemon().people
         self.world.commanded[f"traders/{user}"] += 1
-        self.world.resumes.add((user, "op"))  # his pauses end with him
         await people.remove(user, drain=self.rng.random() < 0.5, who="op")
         self.world.record.add("debug", "hands_removed", {"user": user})
         await trio.sleep(self.rng.uniform(0, 5))
@@ -140,7 +139,9 @@ class Hands:
                 for key, value in msgspec.structs.asdict(options.trading).items()
                 if value is not None
             }
+        self.world.browsers[user] = None, trio.current_time()  # either ones, as long as it is not known
         await self._daemon().people.apply({"users": {user: table}}, force=True, dry_run=False, who="op")
+        self.world.browsers[user] = secrets["headers"]["x-browser"], trio.current_time()
 
     async def _restart(self, user: str) -> None:
         path = self.rng.choice((f"traders/{user}", "keeper", "tokens", "store"))

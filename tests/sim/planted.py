@@ -10,9 +10,8 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any
 
@@ -28,33 +27,10 @@ from actors.messages import Granted
 from actors.ports import Asked
 from supervisor import wiring
 from tests.sim.find import attempt, progress
+from tests.sim.overlooked import OVERLOOKED
+from tests.sim.plant import Plant, planted
 
 SEEDS_MAX = 200
-
-Make = Callable[[Any], Any]
-"""Takes the right function, gives the wrong one."""
-
-
-class Plant(Struct, frozen=True):
-    """places: (owner, name, what to put there)."""
-
-    name: str
-    places: tuple[tuple[Any, str, Make], ...]
-    profile: str = "harsh"
-
-
-@contextmanager
-def planted(plant: Plant) -> Iterator[None]:
-    """Meanwhile the daemon has this bug."""
-    before = [(owner, name, owner.__dict__[name]) for owner, name, _ in plant.places]
-    for owner, name, make in plant.places:
-        setattr(owner, name, make(owner.__dict__[name]))
-    try:
-        yield
-    finally:
-        for owner, name, right in before:
-            setattr(owner, name, right)
-
 
 # -- the bugs
 
@@ -380,6 +356,7 @@ PLANTS: tuple[Plant, ...] = (
     Plant("each closed pair leaves a task", ((outlook.Outlook, "closed", _task_stays),)),
     Plant("a trader never finishes its letters", ((trader.Trader, "_pump", _never_finishes),)),
     Plant("one trader's crash takes others along", ((wiring.Daemon, "_happened", _users_share_a_crash),)),
+    *OVERLOOKED,
 )
 
 

@@ -24,11 +24,12 @@ from actors.domain.trading import AUTO_RESUMABLE
 from actors.errors import OtodError
 from actors.messages import StopTrading, TraderSnapshot
 from actors.paper.faults import Faults
-from actors.rows import FillRow, OrderRow, PairRow, PauseRow
+from actors.rows import ConfigRow, FillRow, OrderRow, PairRow, PauseRow, UserRow
 from supervisor.lifecycle import Node
-from tests.sim.checks import at_rest, standing_checks
+from tests.sim.checks import standing_checks
 from tests.sim.hands import HEALER, Hands
 from tests.sim.options import Options, Profile, calm_options, drawn
+from tests.sim.rest import at_rest
 from tests.sim.storm import Storm, StormyDatabase, StormyWeather
 from tests.sim.world import Life, Violation, World
 
@@ -207,7 +208,7 @@ async def _until_too_late(world: World) -> None:
 async def _heal(world: World, hands: Hands) -> None:
     """Everybody must trade again, or be done, within HEALED_S."""
     deadline = trio.current_time() + HEALED_S
-    pairs = {user: len(world.disk.of(PairRow, user)) for user in world.names}
+    since_ms = world.exchange.now_ms
     waiting = set(world.names)
     while waiting:
         if trio.current_time() > deadline:
@@ -217,13 +218,25 @@ async def _heal(world: World, hands: Hands) -> None:
         for user in sorted(waiting):
             ready = await hands.heal(user)
             shown = world.life.daemon.snapshot(user) if world.life is not None else None
-            if (
-                ready
-                and shown is not None
-                and (shown.phase == "done" or len(world.disk.of(PairRow, user)) > pairs[user])
-            ):
+            if ready and shown is not None and (_done(world, user, shown) or _trades(world, user, since_ms)):
                 waiting.discard(user)
         await trio.sleep(ATTEMPT_S)
+
+
+def _trades(world: World, user: str, since_ms: int) -> bool:
+    """The exchange has accepted a pair of this user."""
+    return any(order.list_id and order.created_ms > since_ms for order in world.exchange.audit(user).orders)
+
+
+def _done(world: World, user: str, shown: TraderSnapshot) -> bool:
+    """The target is reached, at the exchange."""
+    if shown.phase != "done" or shown.progress is None:
+        return False
+    bought = [fill for fill in world.exchange.audit(user).fills if fill.side == "BUY"]
+    volume = sum(fill.quote for fill in bought if date_of(fill.time_ms) == shown.progress.day)
+    if volume < shown.progress.target:
+        world.violate(f"takes {shown.progress.target} USDT for reached, the exchange has filled {volume}", user)
+    return True
 
 
 async def _come_to_rest(world: World, hands: Hands) -> None:
@@ -311,7 +324,8 @@ def _letters(node: Node) -> Iterator[str]:
 
 
 def _rows(world: World) -> dict[str, list[Any]]:
-    rows: dict[str, list[Any]] = {kind.__name__: world.disk.all(kind) for kind in (PairRow, FillRow)}
+    kept = (PairRow, FillRow, UserRow, ConfigRow)
+    rows: dict[str, list[Any]] = {kind.__name__: world.disk.all(kind) for kind in kept}
     # A pause that may end by itself does so a minute after its cause is gone, which may be after the restart.
     rows["PauseRow"] = [
         replace(row, ended_at=None, ended_by=None) if row.reason in AUTO_RESUMABLE else row

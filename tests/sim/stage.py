@@ -27,9 +27,10 @@ from actors.messages import StopTrading, TraderSnapshot
 from actors.paper.faults import Fault, Faults
 from actors.paper.orders import Order
 from actors.rows import PairRow, PauseRow
-from tests.sim.checks import at_rest, standing_checks
+from tests.sim.checks import standing_checks
 from tests.sim.hands import Hands
 from tests.sim.options import Options, UserOptions, demo_config, user_name
+from tests.sim.rest import at_rest
 from tests.sim.run import Result, play
 from tests.sim.world import World
 

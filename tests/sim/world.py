@@ -48,6 +48,9 @@ from tests.sim.options import PACE, QUIET_PACE, Options, UserOptions
 DYING_S = 60.0
 """A daemon that gave up in the storm may take so long to end in order."""
 
+RESUMING_S = 120.0
+"""A resume waits for a look at the account, and what it ends for the disk."""
+
 HTTP_PORT, WS_PORT = 8701, 8702
 REST_BASE = f"http://127.0.0.1:{HTTP_PORT}"
 WS_PUBLIC = f"ws://127.0.0.1:{WS_PORT}/w3w/wsa/stream"
@@ -184,7 +187,8 @@ class World:
         self.broken = trio.Event()  # the first violation
         self.struck: Counter[str] = Counter()  # what happened how often: faults, acts, deaths
         self.commanded: Counter[str] = Counter()  # by path of an actor: ends that somebody asked for, still to come
-        self.resumes: set[tuple[str, str]] = set()  # (user, who): operators who asked for the end of pauses
+        self.resumes: list[tuple[str, str, float]] = []  # (user, who, virtual s): somebody asked for the end of pauses
+        self.browsers: dict[str, tuple[str | None, float]] = {}  # by user: of the newest credentials; since when
         self.names = tuple(user.name for user in options.users)
         self.net = SimNet(weather or Calm(self.rng("net")))
         self.wall = SimWall(options.start_ms)  # the daemon's
@@ -201,6 +205,7 @@ class World:
         self.exchange = self._new_exchange()
         self.lives = 0
         self.life: Life | None = None
+        self.looks: dict[str, list[tuple[float, int, int]]] = {name: [] for name in self.names}  # at s, at ms, since ms
         self.healthy_s = math.inf  # since when nothing has gone wrong any more
         self.closing = False
         self.nursery: trio.Nursery
@@ -215,10 +220,20 @@ class World:
             self.record.add("error", "VIOLATION", {"user": user, "what": what})
             self.broken.set()
 
+    def resumed_at(self, user: str, who: str) -> list[float]:
+        """When somebody asked for the end of a user's pauses, as far as it may still be under way; virtual s."""
+        since_s = trio.current_time() - RESUMING_S
+        return [at_s for asked, name, at_s in self.resumes if (asked, name) == (user, who) and at_s >= since_s]
+
     def by_hand(self, user: str) -> set[tuple[str, int]]:
         """(symbol, order id) of the orders that the user placed on the web site: the daemon places no plain BUY."""
         orders = self.exchange.audit(user).orders
         return {order.key for order in orders if not order.list_id and order.side == "BUY"}
+
+    def shown(self, user: str, created_ms: int, updated_ms: int) -> bool:
+        """Whether the daemon has read, in a healthy world, all that became of an order."""
+        healthy = (look for look in self.looks[user] if look[0] >= self.healthy_s)
+        return any(since_ms <= created_ms and at_ms > updated_ms for _, at_ms, since_ms in healthy)
 
     def holdings(self, user: UserOptions) -> list[tuple[str, Decimal]]:
         """(asset, amount) that a user has from elsewhere."""

@@ -19,7 +19,7 @@ from tests.sim.world import Onlooker
 async def ask(stage: Stage, cmd: str, **args: Any) -> Any:
     """As a client's request is performed. Raises: OtodError, the user's own where there is one."""
     stage.world.commanded["traders/alice"] += 1
-    stage.world.resumes.add(("alice", "op"))
+    stage.world.resumes.append(("alice", "op", trio.current_time()))
     daemon = stage.world.daemon
     try:
         told = await perform(daemon, daemon.outside.bus, cmd, args, who="op", log=daemon.outside.log)
