@@ -392,6 +392,8 @@ def main() -> int:
     args = parser.parse_args()
     os.nice(10)
     chosen = [number for number, plant in enumerate(PLANTS) if args.only in plant.name]
+    if not chosen or args.seeds < 1 or args.jobs < 1:
+        parser.error("--only names no planted bug, or --seeds or --jobs is less than 1")
     seeds = range(args.first, args.first + args.seeds)
     missed, began_s = 0, time.perf_counter()  # sim-ok: see above
     with ProcessPoolExecutor(args.jobs) as pool:
