@@ -286,14 +286,15 @@ class World:
             await server.serve([self._http], [self._ws], task_status=task_status)
 
     async def restart_exchange(self, down_s: float) -> None:
-        """The exchange's process dies and comes back with what is in its journal."""
+        """The exchange's process dies and comes back with what is in its journal, whatever becomes of the caller."""
         self._http.serving = self._ws.serving = False
         self._serving.cancel()
         for wire in list(self.net.wires.values()):
             wire.reset()
-        await trio.sleep(down_s)
-        self.exchange = self._restored(self.true_wall.now_ms())
-        await self.nursery.start(self.serve_exchange)
+        with trio.CancelScope(shield=True):
+            await trio.sleep(down_s)
+            self.exchange = self._restored(self.true_wall.now_ms())
+            await self.nursery.start(self.serve_exchange)
         self._http.serving = self._ws.serving = True
 
     # -- the daemon's machine
