@@ -331,9 +331,16 @@ def _rows(world: World) -> dict[str, list[Any]]:
         replace(row, ended_at=None, ended_by=None) if row.reason in AUTO_RESUMABLE else row
         for row in world.disk.all(PauseRow)
     ]
-    # An order that is not ours is filed under the token that the user has now, which may have changed since.
-    rows["OrderRow"] = [replace(row, token="") if row.pair_id is None else row for row in world.disk.all(OrderRow)]
+    rows["OrderRow"] = [_what_stays(row) for row in world.disk.all(OrderRow)]
     return rows
+
+
+def _what_stays(row: OrderRow) -> OrderRow:
+    """An order that is not ours is filed under the token that the user has now, which may have changed since. Of a leg
+    that was never released the exchange may say nothing at its end, and tell it to a new subscription."""
+    if row.pair_id is None:
+        return replace(row, token="")
+    return replace(row, status="", updated_at=0) if row.leg == "pending" and not row.quantity else row
 
 
 def _how(world: World, user: str) -> str:
