@@ -170,7 +170,7 @@ class TraderRecord(Struct, frozen=True, kw_only=True):
     fills: tuple[FillRow, ...]  # of open_pairs and recent_pairs
     own_orders: tuple[tuple[str, str, str], ...] = ()  # (symbol, order id, pair id), created in the last 48 h
     near: tuple[DayRecord, ...] = ()  # of the days before and after, for a clock that is set
-    last_seq: int  # of the user's newest state change, 0: there is none
+    last_seq: int  # of the trader's newest state change or audit row, 0: there is none
 
 
 # -- to a trader (asked)

@@ -38,6 +38,15 @@ WITHIN: Final = (
 SINCE: Final = "{0} >= make_timestamptz(CAST($2 AS BIGINT) * 1000)"
 """BIGINT: a small number of ms is bound as an INTEGER, whose thousandfold overflows within 24 days of 1970."""
 
+LAST_SEQ: Final = f"""
+    SELECT "user", max(seq) FROM (
+        SELECT "user", seq FROM state_changes WHERE {OF_USERS}
+        UNION ALL
+        SELECT "user", TRY_CAST(regexp_extract(audit_id, '-([0-9]+)$', 1) AS BIGINT) FROM audit
+        WHERE {OF_USERS} AND starts_with(audit_id, 'traders/' || "user" || '-')
+    ) GROUP BY 1"""
+"""A trader numbers its state changes and its audit rows with one counter (actors/book.py)."""
+
 Loaded = messages.TraderRecord | StoreError
 
 
@@ -76,11 +85,7 @@ def load_traders(connection: Connection, users: Sequence[str], day: str, now_ms:
         f" AND {SINCE.format('created_at')} ORDER BY created_at, order_id",
         [*asked, now_ms - OWN_ORDERS_MS],
     )
-    last = _by_user(
-        connection,
-        f'SELECT "user", max(seq) FROM state_changes WHERE {OF_USERS} GROUP BY 1',
-        asked,
-    )
+    last = _by_user(connection, LAST_SEQ, asked)
     days = day_records(connection, users, day)
     near = [day_records(connection, users, other) for other in beside(day) if not _has_left(connection, other)]
     loaded: dict[str, Loaded] = {}

@@ -152,7 +152,9 @@ def _trader(disk: Disk, question: messages.LoadTrader, now_ms: int) -> messages.
     orders = disk.of(OrderRow, user)
     own = [o for o in orders if o.pair_id is not None and o.created_at >= now_ms - OWN_ORDERS_MS]
     own.sort(key=lambda o: (o.created_at, o.order_id))
-    changes = [change.seq for change in disk.of(rows.StateChangeRow, user)]
+    numbers = [change.seq for change in disk.of(rows.StateChangeRow, user)]
+    audited = (row.audit_id for row in disk.of(rows.AuditRow, user))
+    numbers += [int(each.rpartition("-")[2]) for each in audited if each.startswith(f"traders/{user}-")]
     fills = [fill for fill in disk.of(FillRow, user) if fill.pair_id in ids]
     return messages.TraderRecord(
         record=_user_record(disk, found[0]),
@@ -163,7 +165,7 @@ def _trader(disk: Disk, question: messages.LoadTrader, now_ms: int) -> messages.
         fills=tuple(sorted(fills, key=lambda f: (f.exchange_time, f.fill_id))),
         own_orders=tuple((o.symbol, o.order_id, o.pair_id) for o in own if o.pair_id is not None),
         near=tuple(_day(disk, user, other) for other in beside(question.day)),
-        last_seq=max(changes, default=0),
+        last_seq=max(numbers, default=0),
     )
 
 

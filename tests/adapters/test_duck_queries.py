@@ -118,6 +118,16 @@ async def test_the_newest_state_change_tells_with_which_number_the_next_life_goe
     clock_set_back = change(91, happened_at=NOON_MS - HOUR_MS)
     await db.commit([[user(), change(5), change(90), clock_set_back, change(99, user="bob")]])
     assert (await db.query(LoadTrader("alice", DAY))).last_seq == 91
+    ids = ("traders/alice-120", "traders/alice-7", "people/b00t-130", "traders/alice-2026", "apply-140")
+    await db.commit([[user("bob"), *(audit(each, "bob" if each.endswith("2026") else "alice") for each in ids)]])
+    assert (await db.query(LoadTrader("alice", DAY))).last_seq == 120
+    assert (await db.query(LoadTrader("bob", DAY))).last_seq == 99
+
+
+def audit(audit_id, about):
+    return rows.AuditRow(
+        audit_id=audit_id, happened_at=NOON_MS, who="x", user=about, action="resume", before=None, after=None
+    )
 
 
 async def test_a_trader_sees_what_was_acknowledged_a_moment_ago(db):

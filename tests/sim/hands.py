@@ -124,6 +124,7 @@ class Hands:
         """Takes a user out, with a live pair or without (F75), and lets him come back."""
         people = self._daemon().people
         self.world.commanded[f"traders/{user}"] += 1
+        self.world.browsers[user] = None, trio.current_time()  # he may come back with the next life, as he began
         await people.remove(user, drain=self.rng.random() < 0.5, who="op")
         self.world.record.add("debug", "hands_removed", {"user": user})
         await trio.sleep(self.rng.uniform(0, 5))

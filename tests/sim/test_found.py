@@ -6,9 +6,9 @@ import pytest
 import trio
 
 from actors.errors import Refusal
-from actors.messages import PauseTrading
+from actors.messages import PauseTrading, StopTrading
 from actors.paper.faults import Fault
-from actors.rows import OrderRow, StateChangeRow
+from actors.rows import AuditRow, OrderRow, StateChangeRow
 from tests.sim.menu import OTO
 from tests.sim.options import BEFORE_MIDNIGHT_MS
 from tests.sim.stage import Stage, tell
@@ -127,3 +127,25 @@ def test_f67_what_was_bought_on_the_day_that_begins_is_known_after_a_restart_on_
         assert stage.shown().progress.volume > 0
 
     tell(script, start_ms=BEFORE_MIDNIGHT_MS + 240_000)
+
+
+def test_f67_no_audit_row_takes_the_number_of_another_after_a_clock_that_was_set_back():
+    """Harsh seed 34: a life that had paused and resumed, and begun no pair, left no state change to number on from; the
+    next one gave its audit rows the same numbers, and they were not written."""
+
+    async def script(stage: Stage) -> None:
+        await stage.ask(StopTrading("op"))
+        await stage.until(lambda: stage.shown().pair is None)
+        for _ in range(3):
+            await stage.ask(PauseTrading("op"))
+            before_ms = stage.shown().incarnation_ms
+            stage.world.wall.ahead_ms -= 60_000
+            stage.crash()
+            await stage.until(lambda before_ms=before_ms: stage.shown().incarnation_ms not in (0, before_ms))
+            await stage.until(lambda: stage.shown().stream_connected)
+            await stage.resume()
+        audit = [row.action for row in stage.world.disk.of(AuditRow, stage.user)]
+        assert (audit.count("pause"), audit.count("resume")) == (6, 3)  # the operator and the stream, each time
+        stage.world.wall.ahead_ms = 0
+
+    tell(script)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -84,9 +85,14 @@ def test_f9_f19_a_network_that_is_cut_again_and_again_loses_nothing_and_doubles_
                 time.sleep(rng.choice((0.2, 1, 7)))
                 cable.say("heal")
                 wait_for(service.resumed, within_s=60, what=service.status)
+            wait_for(lambda: _bought(service), within_s=60, what=service.status)
             service.come_to_rest()
             assert end(process) == 0
     assert service.assert_exact().fills > 0
+
+
+def _bought(service: Service) -> bool:
+    return any(Decimal(user["progress"]["volume"]) > 0 for user in service.status().values())
 
 
 def _paused(service: Service, reason: str) -> int:
