@@ -52,7 +52,7 @@ TROUBLES = {
         reason="PROTOCOL_CHANGED", fault='kind = "edit_frame"\nstream = "alpha@"\nremove = ["X"]\ntimes = 1'
     ),
     "stranger": Trouble(reason="EXTERNAL_ORDER"),  # who orders by hand
-    "gone": Trouble(reason="TOKEN_UNAVAILABLE"),  # whose token is changed to one that there is not
+    "gone": Trouble(reason="TOKEN_UNAVAILABLE"),  # whose token is changed to one that is halted
 }
 
 
@@ -95,7 +95,7 @@ def test_each_trouble_is_told_within_ten_seconds(tmp_path: Path) -> None:
         with service.run() as process:
             service.start_all()
             order_by_hand(urls, "stranger")
-            service.ask("config.set", user="gone", token="NOSUCHTOKEN", force=True)
+            service.ask("config.set", user="gone", token="STUCK", force=True)
             for name, trouble in troubles.items():
                 wait_for(
                     lambda name=name, trouble=trouble: trouble.reason in pauses(service, name),
