@@ -274,14 +274,19 @@ def _audited(world: World) -> Iterator[tuple[str, str | None]]:
 
 
 def _phases(world: World, user: str) -> Iterator[str]:
-    """The record of a pair's changes is a chain from its beginning to its end."""
+    """The record of a pair's changes is a chain from its beginning to its end; and no pair was ever called refused
+    (or absent, but for ghosts) of which the exchange has orders, whatever was found out and put right later."""
     last: dict[str, str] = {}
+    accepted = {row.pair_id for row in world.disk.of(OrderRow, user)}
+    never = ("closed refused",) if world.options.ghosts else ("closed refused", "closed absent")
     for row in sorted(world.disk.of(StateChangeRow, user), key=lambda row: row.seq):
         if row.pair_id is not None:
             was = last.get(row.pair_id, "idle")
             if row.from_phase != was:
                 yield f"pair {row.pair_id} went from {row.from_phase} to {row.to_phase}, and was {was}"
             last[row.pair_id] = row.to_phase
+            if row.to_phase in never and row.pair_id in accepted:
+                yield f"pair {row.pair_id} was {row.to_phase}, and the exchange had accepted it"
     for pair in world.disk.of(PairRow, user):
         if pair.status == "closed" and last.get(pair.pair_id) != f"closed {pair.outcome}":
             yield f"pair {pair.pair_id} is {pair.outcome}, its last change is to {last.get(pair.pair_id)}"
