@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from actors import desk
 from actors.domain import oto
 from actors.domain.absorb import Turn
-from actors.domain.orders import Accepted, NoAnswer, OrderReport, Refused
+from actors.domain.orders import Accepted, NoAnswer, OrderReport, OrderView, Refused
 from actors.domain.pair import Pair
 from actors.domain.proof import Look
 from actors.errors import Trouble
@@ -63,6 +63,7 @@ class Outlook:
         self._wanted = False
         self._gate_mono = now_mono  # a look that began before this does not open the gate
         self.retry_due: int | None = None
+        self._unjudged: dict[str, str] = {}  # by symbol: orders of others, heard before the user's symbol was known
         self._unheard: dict[str, tuple[Decimal, int]] = {}  # order id → what REST told was filled, till when to wait
 
     # -- the order stream
@@ -156,9 +157,8 @@ class Outlook:
         for view, tidings in book.foreign(found.orders):
             trader.world.tally.differences["foreign_order"] += 1
             trader.tasks.write([foreign_row(book.owner, view, trader.now().wall_ms)])
-            if tidings == "another status" and view.symbol == book.symbol and book.alive(view):
-                what = f"order {view.order_id} ({view.side} {view.quantity} at {view.price}) is not ours"
-                book.pause("EXTERNAL_ORDER", what)
+            if tidings == "another status" and book.alive(view):
+                self._not_ours(view)
 
     def foreign(self, report: OrderReport) -> None:
         """A report of an order that is certainly not ours.
@@ -175,9 +175,25 @@ class Outlook:
             return
         trader.world.tally.differences["foreign_order"] += 1
         trader.tasks.write([foreign_row(book.owner, report, trader.now().wall_ms)])
-        if tidings == "another status" and report.symbol == book.symbol:
-            what = f"{report.side} {report.quantity} at {report.price}"
-            book.pause("EXTERNAL_ORDER", f"order {report.order_id} ({what}) is not ours")
+        if tidings == "another status":
+            self._not_ours(report)
+
+    def _not_ours(self, order: OrderReport | OrderView) -> None:
+        """Somebody else trades the user's token, or may: which symbol that is may not be known yet."""
+        book = self._trader.book
+        what = f"order {order.order_id} ({order.side} {order.quantity} at {order.price}) is not ours"
+        if book.market is None:
+            self._unjudged[order.symbol] = what
+        elif order.symbol == book.symbol:
+            book.pause("EXTERNAL_ORDER", what)
+
+    def market_known(self) -> None:
+        """What was heard of other people's orders before the user's symbol was known is judged now."""
+        book = self._trader.book
+        if book.market is not None:
+            unjudged, self._unjudged = self._unjudged, {}
+            if book.symbol in unjudged:
+                book.pause("EXTERNAL_ORDER", unjudged[book.symbol])
 
     # -- failures
 

@@ -206,6 +206,7 @@ class Trader:
                 self.purse.was_read(message)
             case desk.Resolved():
                 self.markets.resolved(message)
+                self.outlook.market_known()
                 self._recover()
             case _:
                 self._trouble(message)

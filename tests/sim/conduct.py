@@ -195,6 +195,10 @@ class ForeignOrdersPause(Onlooker):
         self._symbols: dict[str, tuple[float, str]] = {}  # of the user's token, and since when
         self._paused: set[str] = set()
 
+    def happened(self, it: Happened) -> None:
+        if it.what == "ready":  # a new incarnation judges by its own look, which shows what is still open
+            self._owed.pop(it.path.removeprefix("traders/"), None)
+
     def wrote(self, row: Any) -> None:
         match row:
             case ConfigRow():

@@ -149,3 +149,21 @@ def test_f67_no_audit_row_takes_the_number_of_another_after_a_clock_that_was_set
         stage.world.wall.ahead_ms = 0
 
     tell(script)
+
+
+def test_f37_an_order_placed_by_hand_before_the_token_is_known_pauses_once_it_is():
+    """Harsh seed 82: the token lists could not be read for the first minutes, and what somebody else did then in the
+    user's token paused nobody."""
+
+    async def script(stage: Stage) -> None:
+        await stage.until(lambda: stage.shown() is not None and stage.shown().stream_connected)
+        await stage.hands.act("order_by_hand", stage.user)
+        await trio.sleep(5)
+        assert "EXTERNAL_ORDER" not in stage.pauses()
+        stage.world.faults.clear()
+        await stage.paused("EXTERNAL_ORDER", within_s=300)
+        assert stage.pairs() == []
+
+    tell(
+        script, Fault(kind="http_error", path="exchange-info", status=502), Fault(kind="http_error", path="token/list")
+    )
