@@ -226,9 +226,10 @@ class Hands:
         try:
             if user not in self._daemon().users():
                 await self._apply(user, with_trading=True)
-            elif user in self._parked():
-                self.world.commanded[f"traders/{user}"] += 1
-                await self._daemon().restart(f"traders/{user}")
+            for path in self._parked():
+                if path == f"traders/{user}" or not path.startswith("traders/"):
+                    self.world.commanded[path] += 1
+                    await self._daemon().restart(path)
             if shown is None:
                 return False
             if shown.pauses:
@@ -240,10 +241,14 @@ class Hands:
         return not shown.pauses and shown.wanted == "running"
 
     def _parked(self) -> list[str]:
-        """Users whose trader died too often; an operator starts it again."""
-        families = self._daemon().tree().children
-        traders = next(family for family in families if family.path == "traders")
-        return [node.path.removeprefix("traders/") for node in traders.children if node.state == "parked"]
+        """Actors that died too often; an operator starts them again."""
+        found, left = [], [self._daemon().tree()]
+        while left:
+            node = left.pop()
+            left += node.children
+            if node.state == "parked":
+                found.append(node.path)
+        return found
 
 
 def _payment(price: Decimal, quantity: Decimal) -> Decimal:
