@@ -25,6 +25,8 @@ class Books(Protocol):
 
     def next_id(self) -> str: ...
 
+    def given_up(self, user: str) -> bool: ...
+
     async def in_force(self, user: str) -> frozenset[str]: ...
 
     async def write(self, rows: list[Row]) -> None: ...
@@ -40,7 +42,8 @@ async def record(books: Books, user: str, why: str, now_ms: int) -> None:
             await trio.sleep(AGAIN_S)
         else:
             break
-    if "CRASHED" in known:
+    # Brought back while a slow store was read: its new trader was told of its pauses already, and would not know.
+    if "CRASHED" in known or not books.given_up(user):
         return
     row = PauseRow(user=user, reason="CRASHED", since_at=now_ms, detail=why, hint=HINTS["CRASHED"])
     entry = audit_row(books.next_id(), now_ms, "supervisor", user, "pause", {})

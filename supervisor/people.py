@@ -363,7 +363,14 @@ class People:
     # -- what the supervisor does for a user
 
     async def force_stop(self, user: str, who: str, *, now: bool = True) -> TraderSnapshot:
-        """A trader that does not answer: its wish is stored, its incarnation replaced. now: the next one cancels."""
+        """A trader that does not answer: its wish is stored, its incarnation replaced. now: the next one cancels.
+
+        To the end, whether or not its asker waits so long: a wish that is stored and not told to the trader would be
+        heeded with the next start only, and the user trade on until then.
+        """
+        return await self.whole(partial(self._force_stop, user, who, now))
+
+    async def _force_stop(self, user: str, who: str, now: bool) -> TraderSnapshot:
         house = self.house
         now_ms = house.wall.now_ms()
         stopped = replace(self.record(user).user, wanted="stopped", updated_at=now_ms)
@@ -384,6 +391,9 @@ class People:
         async with self.holding([user]):
             if self.house.given_up(user):  # not removed meanwhile, nor brought back
                 await crashes.record(self, user, why, now_ms)
+
+    def given_up(self, user: str) -> bool:
+        return self.house.given_up(user)
 
     async def in_force(self, user: str) -> frozenset[str]:
         """Reasons of the user's pauses, as they are stored."""

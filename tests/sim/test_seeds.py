@@ -9,6 +9,8 @@ import pytest
 from tests.sim.run import simulate
 
 HARSH = {
+    234: "a trader was brought back before CRASHED was on record, and did not know of it",
+    238: "a forced stop was stored, and its trader never told",
     802: "a pair begun while its user was stopped",
     905: "orders of an earlier process were not in the self-trade register",
     2015: "an actor died for want of a store that had given up",
