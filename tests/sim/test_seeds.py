@@ -1,4 +1,4 @@
-"""Seeds that broke once and lie outside of what CI runs anyway (1 to 40): a failing seed becomes a regression test by
+"""Seeds that broke once and lie outside of what CI runs anyway (1 to 25): a failing seed becomes a regression test by
 adding one line. What a seed draws changes with the simulator, so what it found is told as a story too (test_found.py),
 or as a unit test where that says more."""
 
