@@ -1,6 +1,6 @@
 """100 clients poll while 100 users trade: real processes; prints, asserts nothing.
 
-python -m tests.bench.control [EACH_S=1] [INTERVAL_S=2]
+python -m tests.bench.control [EACH_S=1] [INTERVAL_S=6]
 
 EACH_S: between two requests of one client. INTERVAL_S: between two pairs of one user; with 0.5 the daemon, the exchange
 in its process and the market need more than one core gives, and whatever is added makes everybody wait.
@@ -81,7 +81,7 @@ def cpu_s(process: Any) -> float:
 
 def main() -> None:
     asked = [float(word) for word in sys.argv[1:]]
-    each_s, interval_s = asked + [1.0, 2.0][len(asked) :]
+    each_s, interval_s = asked + [1.0, 6.0][len(asked) :]
     with tempfile.TemporaryDirectory() as directory:
         state = Path(directory) / "s"
         words = ("paper", "--no-view", "--users", str(USERS), "--target", "100000", "--state-dir", str(state))
